@@ -1,0 +1,4 @@
+"""The FACE in a terminal.
+
+May import: every room.
+"""

@@ -1,0 +1,4 @@
+"""Values, errors, events, protocols and the clock. No I/O; no heavy imports.
+
+May import: nothing of nbprod.
+"""

@@ -1,0 +1,54 @@
+"""The journal's events, one JSON object a line in `events.jsonl`.
+
+Every event carries `v` (version of this format), `t` (seconds since 1970, UTC) and `type`.
+A reader ignores types it does not know, so that adding one needs no new version.
+"""
+
+import json
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from nbprod.core.json import JSON
+
+VERSION = 1
+
+
+class EventType(StrEnum):
+    """What happened. The fields of each type are its part of the contract."""
+
+    RUN_STARTED = "run_started"  #: cells, pid, kernel
+    CELL_STARTED = "cell_started"  #: cell
+    OUTPUT = "output"  #: cell, output (nbformat), display_id?
+    OUTPUT_CLEARED = "output_cleared"  #: cell
+    OUTPUT_UPDATED = "output_updated"  #: display_id, data, metadata
+    PROGRESS = "progress"  #: cell, progress ({step, steps, epoch, loss, ...}); never rendered
+    SCRAP = "scrap"  #: cell, name, output (nbformat display_data)
+    CELL_FINISHED = "cell_finished"  #: cell, status ("ok" | "error" | "skipped"), execution_count
+    STOPPED = "stopped"  #: cell, reason; `nbprod.stop` was called
+    RUN_FINISHED = "run_finished"  #: status, reason, error?
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One line of the journal."""
+
+    type: EventType
+    t: float  #: seconds since 1970, UTC
+    fields: dict[str, JSON] = field(default_factory=dict)
+
+    def line(self) -> str:
+        """Return the event as a line of JSON, newline included."""
+        head: dict[str, JSON] = {"v": VERSION, "t": self.t, "type": self.type.value}
+        return json.dumps(head | self.fields, ensure_ascii=False) + "\n"
+
+
+def parse_event(line: str) -> Event | None:
+    """Read a line back; None for a torn last line or a type of a later version."""
+    try:
+        fields = json.loads(line)
+        kind = EventType(fields.pop("type"))
+        t = float(fields.pop("t"))
+    except (ValueError, KeyError, AttributeError, TypeError):
+        return None
+    fields.pop("v", None)
+    return Event(type=kind, t=t, fields=fields)

@@ -1,0 +1,59 @@
+"""The border between what asks for an attempt and what executes it."""
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Protocol
+
+from nbprod.core.events import Event
+from nbprod.core.json import JSON
+from nbprod.core.runs import CellError, RunStatus
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptRequest:
+    """All that an attempt needs. It serialises to JSON: the attempt may be on another machine."""
+
+    run: str
+    template: str
+    fence: int
+    folder: Path  #: the attempt's own: journal, log, scraps, executed notebook
+    notebook: Path  #: the template as .ipynb, a snapshot inside `folder`; never the source
+    parameters: Mapping[str, JSON]  #: bound; JSON form
+    injected: str  #: source of the injected-parameters cell, with constructors; "" for none
+    cwd: Path  #: the kernel starts here
+    workspace: Path  #: what `nbprod.path` resolves against
+    kernel: str = ""  #: kernelspec name; "" takes the notebook's own, else python3
+    environment: Mapping[str, str] = field(default_factory=dict)  #: added to this process's
+    timeout: timedelta | None = None  #: of the whole run
+    artifacts: str = ""  #: fsspec URL that sidecars go to
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptResult:
+    """How an attempt ended, in truth: from its process and journal, not from papermill."""
+
+    status: RunStatus  #: SUCCEEDED, FAILED or CANCELLED
+    reason: str  #: a sentence
+    error: CellError | None = None
+    notebook: Path | None = None  #: executed, or rendered from the journal; read-only
+    notebook_digest: str = ""
+
+
+class Runner(Protocol):
+    """Executes one notebook. Holds no state between calls and knows nothing of any database."""
+
+    def execute(
+        self,
+        request: AttemptRequest,
+        *,
+        on_event: Callable[[Event], None],
+        cancel: threading.Event,
+    ) -> AttemptResult:
+        """Execute every cell, reporting events as they come; return only when all is reaped.
+
+        Setting `cancel` ends the attempt as cancelled: interrupt first, kill after a grace.
+        """
+        ...

@@ -1,0 +1,4 @@
+"""MAY IT PASS? Pure functions from evidence to Verdict.
+
+May import: core.
+"""

@@ -1,0 +1,4 @@
+"""THE .ipynb
+
+May import:  template, front matter, parameters, scraps, journal, checks.:core.
+"""

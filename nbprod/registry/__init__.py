@@ -1,0 +1,4 @@
+"""WHICH MODEL? Versions, aliases, lineage, export.
+
+May import: store and core.
+"""

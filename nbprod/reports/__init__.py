@@ -1,0 +1,4 @@
+"""SHOW IT
+
+May import:  pages without code.:notebook and core.
+"""
