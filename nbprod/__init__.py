@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from nbprod.core.errors import NbprodError
     from nbprod.notebook.glue import glue
     from nbprod.notebook.kernel import output, path, stop
-    from nbprod.workspace import RunRecord, Workspace, open
+    from nbprod.workspace import RunRecord, Workspace, open  # noqa: A004 - read as nbprod.open()
 
 __version__ = "0.1.0"
 __all__ = [

@@ -1,4 +1,4 @@
 """Values, errors, events, protocols and the clock. No I/O; no heavy imports.
 
-May import: nothing of nbprod.
+May import: nothing else of nbprod.
 """

@@ -1,4 +1,4 @@
-"""MAY IT PASS? Pure functions from evidence to Verdict.
+"""MAY IT PASS? Pure functions from evidence to verdict.
 
 May import: core.
 """

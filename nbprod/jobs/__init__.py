@@ -1,4 +1,4 @@
-"""Job files, job runs, steps, references between steps, order of execution.
+"""WHAT BELONGS TOGETHER: job files, job runs, steps, references, order of execution.
 
 May import: workspace and below.
 """

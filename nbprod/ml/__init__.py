@@ -1,4 +1,4 @@
-"""INSIDE THE KERNEL
+"""INSIDE THE KERNEL: data, baseline, training, evaluation. Control code never imports it.
 
-May import:  data, baseline, training, evaluation. Control code never imports it.:notebook and core.
+May import: notebook, core.
 """

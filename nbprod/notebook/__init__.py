@@ -1,4 +1,4 @@
-"""THE .ipynb
+"""THE .ipynb: template, front matter, parameters, scraps, journal, checks.
 
-May import:  template, front matter, parameters, scraps, journal, checks.:core.
+May import: core.
 """

@@ -1,4 +1,4 @@
 """WHICH MODEL? Versions, aliases, lineage, export.
 
-May import: store and core.
+May import: store, core.
 """

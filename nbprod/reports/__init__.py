@@ -1,4 +1,4 @@
-"""SHOW IT
+"""SHOW IT: pages without code.
 
-May import:  pages without code.:notebook and core.
+May import: notebook, core.
 """

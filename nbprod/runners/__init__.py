@@ -1,4 +1,4 @@
-"""HOW an attempt executes
+"""HOW an attempt executes: the papermill process, and what supervises it.
 
-May import:  the papermill process and what supervises it.:notebook and core.
+May import: notebook, core.
 """

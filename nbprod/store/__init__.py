@@ -1,4 +1,4 @@
-"""WHAT HAPPENED
+"""WHAT HAPPENED: tables, migrations, runs, job runs, leases, artifacts.
 
-May import:  tables, migrations, runs, job runs, leases, artifacts.:notebook and core.
+May import: notebook, core.
 """

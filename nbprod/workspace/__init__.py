@@ -1,4 +1,4 @@
-"""The only wiring
+"""Open nbprod.toml and wire store, runner, gates and registry together. The only wiring.
 
-May import:  opens nbprod.toml and brings store, runner, gates, registry together.:every room below.
+May import: every room below it.
 """
