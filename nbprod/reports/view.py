@@ -1,0 +1,154 @@
+"""One run, ready to be laid out: what both pages show of it."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nbprod.core.json import JSON
+from nbprod.core.runs import Run, RunStatus
+from nbprod.core.scraps import Scrap, ScrapDeclaration
+from nbprod.reports.body import read_public, render_body
+from nbprod.reports.comparison import Comparison, compare
+from nbprod.reports.figures import KeyFigure, key_figures
+from nbprod.reports.words import count, duration, moment, short, spoken
+
+if TYPE_CHECKING:
+    from nbprod.notebook.front_matter import FrontMatter
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why a run has no result, told before anything else."""
+
+    headline: str
+    reason: str
+    error: str = ""  #: exception and message
+    traceback: str = ""
+    not_run: str = ""  #: "7 cells were not run: Confusion matrix, Calibration."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunView:
+    """What is shown of a run."""
+
+    run: Run
+    title: str  #: for the audience
+    template_title: str  #: the template's own, where it differs
+    description: str
+    body: str  #: HTML
+    figures: tuple[KeyFigure, ...]
+    comparisons: tuple[Comparison, ...]
+    failure: Failure | None
+    stopped: str  #: "" or the sentence with which the notebook ended itself early
+    lineage: tuple[tuple[str, str], ...]
+    parameters: tuple[tuple[str, str], ...]
+    scraps: Mapping[str, Scrap] = field(default_factory=dict)
+
+    @property
+    def took(self) -> str:
+        """Return the duration in words."""
+        return duration(self.run.seconds)
+
+
+def view(
+    run: Run,
+    *,
+    notebook: Path | None,
+    scraps: Mapping[str, Scrap],
+    front_matter: "FrontMatter | None",
+    demote: int,
+) -> RunView:
+    """Gather what a page shows of `run`; without a notebook file, everything but its cells."""
+    code = front_matter.report.code if front_matter else "hidden"
+    declared: tuple[ScrapDeclaration, ...] = tuple(front_matter.scraps) if front_matter else ()
+    shown = None
+    if notebook is not None and notebook.is_file():
+        shown = read_public(notebook, code=code)
+    own_title = (front_matter.title if front_matter else "") or (shown.title if shown else "")
+    own_title = own_title or spoken(Path(run.template).stem)
+    title = (front_matter.report.title if front_matter else "") or own_title
+    rest = _rest(shown.cells_not_run, shown.not_reached) if shown else ""
+    failure = _failure(run, rest)
+    return RunView(
+        run=run,
+        title=title,
+        template_title="" if own_title == title else own_title,
+        description=front_matter.description if front_matter else "",
+        body=render_body(shown.notebook, code=code, demote=demote) if shown else "",
+        figures=key_figures(scraps, declared),
+        comparisons=compare(scraps, declared),
+        failure=failure,
+        stopped=f"{run.reason} {rest}".strip() if rest and failure is None else "",
+        lineage=tuple((label, text) for label, text in _lineage(run) if text),
+        parameters=tuple((name, _parameter(value)) for name, value in run.parameters.items()),
+        scraps=scraps,
+    )
+
+
+def _failure(run: Run, rest: str) -> Failure | None:
+    match run.status:
+        case RunStatus.SUCCEEDED:
+            return None
+        case RunStatus.FAILED:
+            headline = "This run failed. What follows is what it did before."
+        case RunStatus.CANCELLED:
+            headline = "This run was cancelled. What follows is what it did before."
+        case RunStatus.LOST:
+            headline = "This run was lost: whatever supervised it vanished."
+        case _:
+            headline = "This run is not finished. What follows is what it has done so far."
+    error = run.error
+    text = f"{error.type}: {error.message}" if error else ""
+    return Failure(
+        headline=headline,
+        reason="" if run.reason == text else run.reason,
+        error=text,
+        traceback=error.traceback if error else "",
+        not_run=rest,
+    )
+
+
+def _rest(cells: int, headings: tuple[str, ...]) -> str:
+    if not cells:
+        return ""
+    were = "was" if cells == 1 else "were"
+    parts = f", among them: {'; '.join(headings)}" if headings else ""
+    return f"{count(cells, 'cell')} {were} not run{parts}."
+
+
+def _lineage(run: Run) -> list[tuple[str, str]]:
+    lineage = run.lineage
+    commit = short(lineage.git_commit) if lineage.git_commit else ""
+    if commit and lineage.git_dirty:
+        commit += ", with changes not committed"
+    machine = ", ".join(part for part in (lineage.host, lineage.platform) if part)
+    return [
+        ("Run", run.id),
+        ("Template", f"{run.template} · {short(lineage.template_digest)}"),
+        ("Started", moment(run.started_at or run.created_at)),
+        ("Took", duration(run.seconds)),
+        ("By", lineage.user),
+        ("On", machine),
+        ("Devices", ", ".join(lineage.devices) or "CPU"),
+        ("Data", _named(lineage.data_fingerprints)),
+        ("Models", _named(lineage.models)),
+        ("Commit", commit),
+        ("Environment", short(lineage.environment_digest)),
+        ("Versions", " · ".join(_versions(lineage.python, lineage.nbprod))),
+        ("Executed notebook", short(run.notebook_digest)),
+    ]
+
+
+def _versions(python: str, nbprod: str) -> list[str]:
+    named = (("Python", python), ("nbprod", nbprod))
+    return [f"{name} {version}" for name, version in named if version]
+
+
+def _named(digests: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {short(digest)}" for name, digest in digests.items())
+
+
+def _parameter(value: JSON) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
