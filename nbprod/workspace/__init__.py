@@ -2,3 +2,9 @@
 
 May import: every room below it.
 """
+
+from nbprod.workspace.promotion import Decision, Movement
+from nbprod.workspace.records import RunList, RunRecord
+from nbprod.workspace.workspace import Workspace, open  # noqa: A004 - read as nbprod.open()
+
+__all__ = ["Decision", "Movement", "RunList", "RunRecord", "Workspace", "open"]

@@ -1,0 +1,57 @@
+"""`nbprod run`: one run, live."""
+
+import click
+
+from nbprod.cli.main import DONE, FAILED
+from nbprod.cli.output import duration, json_option, number, print_json, workspace
+from nbprod.cli.progress import shown
+
+
+@click.command()
+@click.argument("template")
+@click.option(
+    "-p", "--parameter", "pairs", multiple=True, metavar="NAME=VALUE", help="A parameter's value."
+)
+@click.option(
+    "--allow-unknown",
+    is_flag=True,
+    help="Accept parameters that the notebook does not declare, as papermill does.",
+)
+@click.option("--quiet", is_flag=True, help="Show no progress.")
+@json_option
+def run(
+    template: str, pairs: tuple[str, ...], *, allow_unknown: bool, quiet: bool, as_json: bool
+) -> int:
+    """Execute a template, or any papermill notebook, and record the run.
+
+    TEMPLATE is a name from `nbprod templates list` or a path.
+    """
+    from nbprod.notebook.binding import Mode, parse_pairs
+
+    ws = workspace()
+    given = parse_pairs(pairs)
+    with shown(template, quiet=quiet or as_json) as progress:
+        record = ws.run(
+            template,
+            parameters=given,
+            mode=Mode.TEXT,
+            progress=progress,
+            allow_unknown=allow_unknown,
+        )
+    succeeded = record.status == "succeeded"
+    if as_json:
+        from nbprod.cli.runs import described
+
+        print_json(described(record))
+        return DONE if succeeded else FAILED
+    click.echo(f"{record.id}  {record.template}  {record.status}  {duration(record.seconds)}")
+    for name in record.scraps:
+        click.echo(f"  {name} = {number(record.scrap(name).value)}")
+    click.echo(f"  notebook: {record.notebook}")
+    if record.reason and not succeeded:
+        click.echo(f"\n{record.reason}", err=True)
+    elif record.reason:
+        click.echo(f"  {record.reason}")
+    if not succeeded:
+        click.echo(f"See what happened: nbprod runs show {record.id}", err=True)
+    return DONE if succeeded else FAILED

@@ -1,0 +1,175 @@
+"""`nbprod runs`: look at past runs."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from nbprod.cli.output import (
+    ago,
+    duration,
+    json_option,
+    number,
+    plain,
+    print_json,
+    run_line,
+    table,
+    workspace,
+)
+
+if TYPE_CHECKING:
+    from nbprod.workspace import RunRecord
+
+STATUSES = ("queued", "running", "succeeded", "failed", "cancelled", "lost")
+
+
+@click.group()
+def runs() -> None:
+    """Look at past runs."""
+
+
+def described(record: "RunRecord") -> dict[str, object]:
+    """Return a run with its scraps as JSON values; sidecars by path and digest."""
+    values = plain(record.run)
+    assert isinstance(values, dict)
+    scraps = {name: plain(record.scrap(name)) for name in record.scraps}
+    return values | {
+        "seconds": record.seconds,
+        "notebook": str(record.notebook),
+        "log": str(record.log),
+        "scraps": scraps,
+    }
+
+
+@runs.command("list")
+@click.option("--template", help="Only runs of this template.")
+@click.option("--status", type=click.Choice(STATUSES), help="Only runs in this state.")
+@click.option("--limit", default=20, show_default=True, help="Newest runs to show.")
+@json_option
+def list_runs(*, template: str | None, status: str | None, limit: int, as_json: bool) -> None:
+    """List runs, newest first."""
+    from nbprod.core.runs import RunStatus
+
+    found = workspace().store.runs.list(
+        template=template, status=RunStatus(status) if status else None, limit=limit
+    )
+    if as_json:
+        print_json(found)
+        return
+    if not found:
+        click.echo("No runs yet. Start one with: nbprod run TEMPLATE", err=True)
+        return
+    table(("RUN", "TEMPLATE", "STATUS", "STARTED", "TOOK"), map(run_line, found), right=("TOOK",))
+
+
+@runs.command()
+@click.argument("run")
+@json_option
+def show(run: str, *, as_json: bool) -> None:
+    """Show one run: how it ended, its parameters, scraps and lineage.
+
+    RUN is an id or any unique beginning of one.
+    """
+    record = workspace().record(run)
+    if as_json:
+        print_json(described(record))
+        return
+    _describe(record)
+
+
+def _describe(record: "RunRecord") -> None:
+    lineage = record.lineage
+    click.echo(f"{record.id}  {record.template}  {record.status}")
+    if record.reason:
+        click.echo(f"  {record.reason}")
+    click.echo(f"  started {ago(record.started_at)}, took {duration(record.seconds) or 'no time'}")
+    for title, values in (
+        ("parameters", record.parameters),
+        ("scraps", {name: record.scrap(name).value for name in record.scraps}),
+    ):
+        click.echo(f"\n{title}")
+        for name, value in values.items():
+            click.echo(f"  {name} = {number(value)}")
+    commit = lineage.git_commit or "not in git"
+    state = " with uncommitted changes" if lineage.git_dirty else ""
+    click.echo("\nlineage")
+    click.echo(f"  template  sha256 {lineage.template_digest}")
+    click.echo(f"  git       {commit}{state}")
+    for name, digest in lineage.data_fingerprints.items():
+        click.echo(f"  data      {name}: sha256 {digest}")
+    for name, digest in lineage.models.items():
+        click.echo(f"  model     {name}: sha256 {digest}")
+    click.echo(f"  packages  sha256 {lineage.environment_digest} (Python {lineage.python})")
+    devices = ", ".join(lineage.devices) or "CPU"
+    click.echo(f"  by        {lineage.user} on {lineage.host}, {devices}")
+    click.echo("\nfiles")
+    click.echo(f"  notebook  {record.notebook}")
+    click.echo(f"  log       {record.log}")
+    if record.error and record.error.traceback:
+        click.echo(f"\n{record.error.traceback}")
+
+
+@runs.command("open")
+@click.argument("run")
+@click.option("--print", "only_print", is_flag=True, help="Print the path; open nothing.")
+def open_run(run: str, *, only_print: bool) -> None:
+    """Open the executed notebook of a run, in JupyterLab where it is installed."""
+    import os
+    import shutil
+    import sys
+    from pathlib import Path
+
+    record = workspace().record(run)
+    path = record.notebook
+    jupyter = Path(sys.executable).with_name("jupyter")
+    if only_print or not sys.stdout.isatty():
+        click.echo(path)
+        return
+    if (jupyter.is_file() or shutil.which("jupyter")) and _has("jupyterlab"):
+        command = str(jupyter) if jupyter.is_file() else "jupyter"
+        os.execvp(command, [command, "lab", str(path)])
+    click.echo(path)
+    click.echo("JupyterLab is not installed: pip install 'nbprod[lab]'", err=True)
+
+
+def _has(package: str) -> bool:
+    from importlib.util import find_spec
+
+    return find_spec(package) is not None
+
+
+@runs.command()
+@click.argument("ids", metavar="RUN RUN ...", nargs=-1, required=True)
+@json_option
+def compare(ids: tuple[str, ...], *, as_json: bool) -> None:
+    """Compare runs side by side: what differs in parameters and scraps."""
+    if len(ids) < 2:
+        raise click.UsageError("Comparing takes two runs or more: nbprod runs list")
+    ws = workspace()
+    records = [ws.record(run) for run in ids]
+    rows = _differences(records)
+    if as_json:
+        print_json({"runs": [record.id for record in records], "rows": rows})
+        return
+    table(
+        ("", *(record.id for record in records)),
+        [(name, *(number(value) for value in values)) for name, values in rows.items()],
+    )
+
+
+def _differences(records: "list[RunRecord]") -> dict[str, list[object]]:
+    """Return name -> a value a run: all numbers, and whatever else differs."""
+    rows: dict[str, list[object]] = {
+        "template": [record.template for record in records],
+        "status": [str(record.status) for record in records],
+        "seconds": [record.seconds for record in records],
+        "git": [record.lineage.git_commit for record in records],
+    }
+    parameters = {name for record in records for name in record.parameters}
+    for name in sorted(parameters):
+        values: list[object] = [record.parameters.get(name) for record in records]
+        if any(value != values[0] for value in values):
+            rows[f"parameters.{name}"] = values
+    scraps = {name for record in records for name in record.numbers()}
+    for name in sorted(scraps):
+        rows[name] = [record.numbers().get(name) for record in records]
+    return rows

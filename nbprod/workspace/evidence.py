@@ -1,0 +1,108 @@
+"""Gather what a promotion is decided on, from an evaluation run's scraps and the models' folders.
+
+What the evaluating notebook claims is checked where it can be: example ids and labels are
+digested anew, and the rows a model was trained on are read from that model's own folder.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nbprod.core.digest import digest_folder, digest_json
+from nbprod.core.evidence import Evidence, hash_id
+from nbprod.core.json import JSON
+from nbprod.core.models import TRAINING_IDS_FILE
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from nbprod.workspace.records import RunRecord
+
+
+def gather(
+    record: "RunRecord",
+    *,
+    candidate: str,
+    champion: str | None,
+    folders: Mapping[str, Path],
+    decided: Callable[[str], int],
+) -> Evidence:
+    """Return the evidence that the evaluation `record` left.
+
+    Args:
+        record: the evaluation run.
+        candidate: digest of the model that wants to be promoted.
+        champion: digest of the current champion, None when there is none.
+        folders: digest -> folder of models known to the registry or to a run.
+        decided: counts the promotions that an evaluation set has decided.
+    """
+    predictions = _frame(record, "predictions")
+    models = _mapping(record, "models")
+    scored = {role: str(_mapping_of(model).get("digest", "")) for role, model in models.items()}
+    claimed = {
+        role: Path(str(path))
+        for role, model in models.items()
+        if (path := _mapping_of(model).get("path"))
+    }
+    evaluation = evaluation_digest(predictions)
+    return Evidence(
+        predictions=predictions,
+        latency=_frame(record, "latency"),
+        scraps={name: record.scrap(name).value for name in record.scraps},
+        scored=scored,
+        candidate=candidate,
+        champion=champion,
+        fingerprints={role: str(value) for role, value in _mapping(record, "fingerprints").items()},
+        seen_in_training={
+            role: _seen(predictions, role, folders.get(digest) or _genuine(claimed, role, digest))
+            for role, digest in scored.items()
+        },
+        evaluation_digest=evaluation,
+        decided=decided(evaluation) if evaluation else 0,
+        run=record.id,
+    )
+
+
+def evaluation_digest(predictions: "pd.DataFrame | None") -> str:
+    """Return the sha256 over the sorted example ids and their labels; "" without predictions."""
+    if predictions is None or not {"example_id", "label"} <= set(predictions.columns):
+        return ""
+    pairs = predictions[["example_id", "label"]].drop_duplicates().astype(str)
+    ordered: list[JSON] = [list(pair) for pair in sorted(pairs.itertuples(index=False, name=None))]
+    return digest_json(ordered)
+
+
+def _frame(record: "RunRecord", name: str) -> "pd.DataFrame | None":
+    import pandas as pd
+
+    value = record.scraps.get(name)
+    return value if isinstance(value, pd.DataFrame) else None
+
+
+def _mapping(record: "RunRecord", name: str) -> Mapping[str, JSON]:
+    value = record.scrap(name).value if name in record.scraps else None
+    return _mapping_of(value)
+
+
+def _mapping_of(value: JSON) -> Mapping[str, JSON]:
+    return value if isinstance(value, dict) else {}
+
+
+def _genuine(claimed: Mapping[str, Path], role: str, digest: str) -> Path | None:
+    """Return the folder the notebook named, if its content is still what was scored."""
+    folder = claimed.get(role)
+    if folder is None or not folder.is_dir() or digest_folder(folder) != digest:
+        return None
+    return folder
+
+
+def _seen(predictions: "pd.DataFrame | None", role: str, folder: Path | None) -> int | None:
+    """Return how many evaluation rows the model was trained on; None when it left no record."""
+    import numpy as np
+
+    if predictions is None or folder is None or not (folder / TRAINING_IDS_FILE).is_file():
+        return None
+    trained = np.load(folder / TRAINING_IDS_FILE, allow_pickle=False)
+    rows = predictions.loc[predictions["role"] == role, "example_id"].astype(str)
+    scored = np.array([hash_id(example) for example in rows], dtype=np.uint64)
+    return int(np.isin(scored, trained).sum())

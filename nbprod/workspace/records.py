@@ -1,0 +1,170 @@
+"""A run as users get it back: its values, its scraps, its files."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, overload
+
+from nbprod.core.json import JSON
+from nbprod.core.runs import CellError, Lineage, Run, RunStatus
+from nbprod.core.scraps import Scrap
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from nbprod.store.store import Store
+
+
+class ScrapValues(Mapping[str, object]):
+    """Scraps by name, each loaded when asked for: numbers, lists, frames, arrays, paths."""
+
+    def __init__(self, scraps: Mapping[str, Scrap], folder: Path) -> None:
+        self._scraps = scraps
+        self._folder = folder
+
+    def __getitem__(self, name: str) -> object:
+        from nbprod.notebook.scraps import load_value
+
+        return load_value(self._scraps[name], self._folder)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._scraps)
+
+    def __len__(self) -> int:
+        return len(self._scraps)
+
+    def __repr__(self) -> str:
+        return f"<scraps: {', '.join(self) or 'none'}>"
+
+
+class RunRecord:
+    """One run: `status`, `scraps["macro_f1"]`, `notebook`, `log`."""
+
+    def __init__(self, run: Run, scraps: Mapping[str, Scrap]) -> None:
+        self.run = run  #: the stored value
+        self._scraps = dict(scraps)
+
+    @property
+    def id(self) -> str:
+        """Return the run's id."""
+        return self.run.id
+
+    @property
+    def template(self) -> str:
+        """Return the name of the template."""
+        return self.run.template
+
+    @property
+    def status(self) -> RunStatus:
+        """Return where the run stands."""
+        return self.run.status
+
+    @property
+    def reason(self) -> str:
+        """Return the sentence that says why it ended as it did."""
+        return self.run.reason
+
+    @property
+    def error(self) -> CellError | None:
+        """Return what went wrong, if anything did."""
+        return self.run.error
+
+    @property
+    def parameters(self) -> Mapping[str, JSON]:
+        """Return the bound parameters."""
+        return self.run.parameters
+
+    @property
+    def lineage(self) -> Lineage:
+        """Return where the result came from."""
+        return self.run.lineage
+
+    @property
+    def seconds(self) -> float | None:
+        """Return how long it ran."""
+        return self.run.seconds
+
+    @property
+    def started_at(self) -> datetime | None:
+        """Return when it started, in UTC."""
+        return self.run.started_at
+
+    @property
+    def folder(self) -> Path:
+        """Return the folder of its latest attempt."""
+        return Path(self.run.folder)
+
+    @property
+    def notebook(self) -> Path:
+        """Return the path of the executed notebook."""
+        return self.folder / "executed.ipynb"
+
+    @property
+    def log(self) -> Path:
+        """Return the path of what the attempt's process wrote."""
+        return self.folder / "log.txt"
+
+    @property
+    def scraps(self) -> ScrapValues:
+        """Return the scraps by name, loaded when asked for."""
+        return ScrapValues(self._scraps, self.folder)
+
+    def scrap(self, name: str) -> Scrap:
+        """Return a scrap with its type, encoder and sidecar; KeyError when there is none."""
+        return self._scraps[name]
+
+    def numbers(self) -> dict[str, float]:
+        """Return the scraps that are numbers."""
+        return {
+            name: float(scrap.value)
+            for name, scrap in self._scraps.items()
+            if isinstance(scrap.value, int | float) and not isinstance(scrap.value, bool)
+        }
+
+    def __repr__(self) -> str:
+        return f"<run {self.id}: {self.template} {self.status}>"
+
+    def _repr_html_(self) -> str:
+        import html
+
+        rows = "".join(
+            f"<tr><td>{html.escape(name)}</td><td>{value:.4g}</td></tr>"
+            for name, value in self.numbers().items()
+        )
+        head = html.escape(f"{self.template} · {self.status} · {self.id}")
+        return f"<table><caption>{head}</caption>{rows}</table>"
+
+
+class RunList(Sequence[RunRecord]):
+    """Runs in order, and the same as a pandas frame: `ws.runs(...).frame()`."""
+
+    def __init__(
+        self, records: Sequence[RunRecord], make_frame: "Callable[[Sequence[str]], pd.DataFrame]"
+    ) -> None:
+        self._records = list(records)
+        self._make_frame = make_frame
+
+    @overload
+    def __getitem__(self, index: int) -> RunRecord: ...
+    @overload
+    def __getitem__(self, index: slice) -> "RunList": ...
+    def __getitem__(self, index: int | slice) -> "RunRecord | RunList":
+        if isinstance(index, slice):
+            return RunList(self._records[index], self._make_frame)
+        return self._records[index]
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __repr__(self) -> str:
+        return "\n".join(map(repr, self._records)) or "<no runs>"
+
+    def frame(self) -> "pd.DataFrame":
+        """Return one row a run, with columns for parameters and scraps."""
+        return self._make_frame([record.id for record in self._records])
+
+
+def load_records(store: "Store", runs: Sequence[Run]) -> list[RunRecord]:
+    """Return the records of `runs`, with their scraps in one query."""
+    scraps = store.runs.scraps([run.id for run in runs])
+    return [RunRecord(run, scraps.get(run.id, {})) for run in runs]

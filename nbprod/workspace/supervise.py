@@ -1,0 +1,283 @@
+"""Take one run from claimed to final: lease, heartbeat, devices, attempt, scraps, finish."""
+
+import logging
+import os
+import secrets
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from nbprod.core.errors import ArtifactChangedError
+from nbprod.core.events import Event
+from nbprod.core.plugins import installed
+from nbprod.core.runner import AttemptRequest, AttemptResult, Runner
+from nbprod.core.runs import CellError, Run, RunStatus
+from nbprod.core.scraps import Scrap
+from nbprod.workspace import lineage as lineages
+
+if TYPE_CHECKING:
+    from nbprod.core.resources import Gpu
+    from nbprod.notebook.template import Template
+    from nbprod.store.artifacts import Artifacts
+    from nbprod.store.store import Store
+
+logger = logging.getLogger(__name__)
+StoredFile = tuple[str, str, int]
+
+
+def owner_name() -> str:
+    """Return who holds a lease: host, process, and a token, since process ids are used again."""
+    return f"{lineages.host()}/{os.getpid()}/{secrets.token_hex(4)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Supervisor:
+    """What executing a run needs. It alone moves the run's row while the attempt lives."""
+
+    store: "Store"
+    artifacts: "Artifacts"
+    root: Path
+    lease: timedelta
+
+    def execute(
+        self,
+        run: Run,
+        template: "Template",
+        *,
+        injected: str,
+        cwd: Path,
+        on_event: Callable[[Event], None],
+    ) -> Run:
+        """Insert `run` already claimed, execute it, and return it final.
+
+        Ctrl-C cancels the attempt, records the run as cancelled and then raises
+        KeyboardInterrupt, so that a sweep or a job around it ends too.
+        """
+        owner = owner_name()
+        run = self.store.runs.insert(run, owner=owner, lease=self.lease)
+        with ExitStack() as stack:
+            cancel = threading.Event()
+            interrupted = stack.enter_context(_cancelled_by_signals(cancel))
+            try:
+                gpus = self._take_devices(run, template)
+                stack.callback(self.store.gpus.release, run.id, run.fence)
+                stack.enter_context(self._beating(run, cancel))
+                request = self._prepare(run, template, injected=injected, cwd=cwd, gpus=gpus)
+                result = self._attempt(run, request, on_event, cancel)
+            except BaseException as error:
+                self._give_up(run, error)
+                raise
+            final = self._finish(run, template, result, request.folder)
+        if interrupted.is_set():
+            raise KeyboardInterrupt
+        return final
+
+    def _take_devices(self, run: Run, template: "Template") -> "tuple[Gpu, ...]":
+        from nbprod.runners.gpus import inventory
+
+        wanted = template.front_matter.resources.gpus
+        if not (wanted.required or wanted.preferred):
+            return ()
+        return self.store.gpus.take(
+            lineages.host(),
+            inventory(),
+            required=wanted.required,
+            preferred=wanted.preferred,
+            run=run.id,
+            fence=run.fence,
+            lease=self.lease,
+        )
+
+    def _prepare(
+        self,
+        run: Run,
+        template: "Template",
+        *,
+        injected: str,
+        cwd: Path,
+        gpus: "tuple[Gpu, ...]",
+    ) -> AttemptRequest:
+        import nbformat
+
+        from nbprod.runners.gpus import environment
+
+        folder = self.root / ".nbprod" / "runs" / run.id / str(run.fence)
+        (folder / "scraps").mkdir(parents=True, exist_ok=True)
+        snapshot = folder / "template.ipynb"
+        nbformat.write(template.notebook(), snapshot)
+        return AttemptRequest(
+            run=run.id,
+            template=run.template,
+            fence=run.fence,
+            folder=folder,
+            notebook=snapshot,
+            parameters=run.parameters,
+            injected=injected,
+            cwd=cwd,
+            workspace=self.root,
+            environment=environment(gpus),
+            timeout=template.front_matter.resources.timeout,
+            artifacts=self.artifacts.url,
+        )
+
+    def _attempt(
+        self,
+        run: Run,
+        request: AttemptRequest,
+        on_event: Callable[[Event], None],
+        cancel: threading.Event,
+    ) -> AttemptResult:
+        runner: Runner = installed("nbprod.runners")["local"].load()()
+
+        def relay(event: Event) -> None:
+            if event.type == "run_started" and isinstance(pid := event.fields.get("pid"), int):
+                self.store.runs.started(
+                    run.id,
+                    run.fence,
+                    pid=pid,
+                    pid_started=_started_at(pid),
+                    folder=str(request.folder),
+                )
+            on_event(event)
+
+        return runner.execute(request, on_event=relay, cancel=cancel)
+
+    def _finish(self, run: Run, template: "Template", result: AttemptResult, folder: Path) -> Run:
+        from nbprod.notebook.scraps import check_contract, read_scraps
+
+        status, reason, error = result.status, result.reason, result.error
+        scraps: Mapping[str, Scrap] = {}
+        files: list[StoredFile] = []
+        if result.notebook is not None:
+            scraps = read_scraps(result.notebook)
+            try:
+                files = self._store_sidecars(run, scraps, folder)
+            except ArtifactChangedError as changed:
+                status, reason = RunStatus.FAILED, str(changed)
+        if status is RunStatus.SUCCEEDED:
+            breaches = check_contract(template.front_matter.scraps, scraps)
+            fatal = [breach.message for breach in breaches if breach.is_fatal]
+            if fatal:
+                status, reason = RunStatus.FAILED, " ".join(fatal)
+                error = CellError(type="ContractBreach", message=reason)
+        return self.store.runs.finish(
+            run.id,
+            run.fence,
+            status=status,
+            reason=reason,
+            error=error,
+            scraps=list(scraps.values()),
+            artifacts=files,
+            notebook_digest=result.notebook_digest,
+            folder=str(folder),
+        )
+
+    def _store_sidecars(
+        self, run: Run, scraps: Mapping[str, Scrap], folder: Path
+    ) -> list[StoredFile]:
+        """Put the files that scraps refer to into the artifact store, checking their digests."""
+        stored: dict[str, StoredFile] = {}
+        for scrap in scraps.values():
+            if scrap.sidecar is None:
+                continue
+            for name, expected in scrap.sidecar.files.items():
+                relative = f"{scrap.sidecar.path}/{name}" if name else scrap.sidecar.path
+                if relative in stored:
+                    continue
+                path = folder / relative
+                if not path.is_file():
+                    raise ArtifactChangedError(run.id, relative)
+                digest, size = self.artifacts.put_file(path)
+                if digest != expected:
+                    raise ArtifactChangedError(run.id, relative)
+                stored[relative] = (relative, digest, size)
+        return list(stored.values())
+
+    def _give_up(self, run: Run, error: BaseException) -> None:
+        """Record that the supervisor itself failed; if even that cannot be written, the lease will.
+
+        The row then stays `running` until its lease runs out, and the next open makes it `lost`.
+        """
+        is_cancelled = isinstance(error, KeyboardInterrupt)
+        try:
+            self.store.runs.finish(
+                run.id,
+                run.fence,
+                status=RunStatus.CANCELLED if is_cancelled else RunStatus.FAILED,
+                reason="Stopped by Ctrl-C." if is_cancelled else str(error),
+                error=CellError(type=type(error).__name__, message=str(error)),
+                scraps=[],
+                artifacts=[],
+                notebook_digest="",
+            )
+        except Exception as second:  # noqa: BLE001 - the first error is the one to raise
+            logger.warning("run %s could not be recorded as failed: %s", run.id, second)
+
+    @contextmanager
+    def _beating(self, run: Run, cancel: threading.Event) -> Iterator[None]:
+        """Renew the leases from a thread; losing them cancels the attempt."""
+        done = threading.Event()
+
+        def beat() -> None:
+            while not done.wait(self.lease.total_seconds() / 3):
+                try:
+                    is_mine = self.store.runs.heartbeat(run.id, run.fence, lease=self.lease)
+                    self.store.gpus.renew(run.id, run.fence, lease=self.lease)
+                except Exception as error:  # noqa: BLE001 - a busy database: try again in a third
+                    logger.warning("run %s: heartbeat failed: %s", run.id, error)
+                    continue
+                if not is_mine:
+                    logger.warning("run %s: its lease was lost; stopping the attempt", run.id)
+                    cancel.set()
+                    return
+
+        thread = threading.Thread(target=beat, name=f"heartbeat-{run.id}", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
+
+
+@contextmanager
+def _cancelled_by_signals(cancel: threading.Event) -> Iterator[threading.Event]:
+    """Turn Ctrl-C and SIGTERM into `cancel`; a second one is not swallowed.
+
+    Yields an event that says whether a signal came. Outside the main thread Python cannot
+    set handlers, and nothing changes.
+    """
+    interrupted = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield interrupted
+        return
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        if cancel.is_set():
+            raise KeyboardInterrupt
+        interrupted.set()
+        cancel.set()
+
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    former = {number: signal.signal(number, on_signal) for number in numbers}
+    try:
+        yield interrupted
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+
+
+def _started_at(pid: int) -> float:
+    """Return when that process was created: together with its id, this names it for good."""
+    import psutil
+
+    try:
+        return float(psutil.Process(pid).create_time())
+    except psutil.NoSuchProcess:
+        return 0.0
