@@ -27,6 +27,8 @@ _DROPPED = (
 )
 _HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
 _FETCHING = frozenset({"src", "srcset", "href", "xlink:href", "poster", "background", "action"})
+#: The page styles tables.
+_STYLING = frozenset({"border", "cellpadding", "cellspacing", "bgcolor"})
 _LINKS = ("#", "http://", "https://", "mailto:")
 
 
@@ -59,16 +61,18 @@ def clean(fragment: str, *, demote: int = 0) -> str:
 
 def _clean_attributes(element: Tag) -> None:
     for name in list(element.attrs):
-        value = str(element.attrs[name]).strip()
-        if (
-            name.lower().startswith("on")
-            or (
-                name.lower() == "style"
-                and ("url(" in value.lower() or "expression(" in value.lower())
-            )
-            or (name.lower() in _FETCHING and not _is_harmless(element.name, name.lower(), value))
-        ):
+        if _must_go(element.name, name.lower(), str(element.attrs[name]).strip()):
             del element.attrs[name]
+
+
+def _must_go(tag: str, attribute: str, value: str) -> bool:
+    if attribute == "style":
+        return "url(" in value.lower() or "expression(" in value.lower()
+    return (
+        attribute.startswith("on")
+        or (tag == "table" and attribute in _STYLING)
+        or (attribute in _FETCHING and not _is_harmless(tag, attribute, value))
+    )
 
 
 def _is_harmless(tag: str, attribute: str, value: str) -> bool:

@@ -114,7 +114,7 @@ def _rest(cells: int, headings: tuple[str, ...]) -> str:
     if not cells:
         return ""
     were = "was" if cells == 1 else "were"
-    parts = f", among them: {'; '.join(headings)}" if headings else ""
+    parts = f" ({'; '.join(headings)})" if headings else ""
     return f"{count(cells, 'cell')} {were} not run{parts}."
 
 

@@ -22,13 +22,17 @@ _SPELLINGS = {
 }
 
 
+#: Units written out at the end of a name.
+_UNIT_WORDS = {"s": "seconds", "ms": "milliseconds", "h": "hours", "%": "percent"}
+
+
 def spoken(name: str, *, unit: str = "") -> str:
     """Return a scrap's or parameter's name as words: `macro_f1` is "Macro F1".
 
     A last word that only repeats the unit goes: `latency_p95_ms` in ms is "Latency p95".
     """
     words = [word for word in name.replace("-", "_").split("_") if word]
-    if len(words) > 1 and words[-1].lower() == unit.lower():
+    if len(words) > 1 and unit and words[-1].lower() in (unit.lower(), _UNIT_WORDS.get(unit)):
         words.pop()
     spelled = [_SPELLINGS.get(word.lower(), word) for word in words]
     if spelled and spelled[0] == words[0]:
