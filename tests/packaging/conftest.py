@@ -1,61 +1,32 @@
-"""Environments as a user's machine has them, made without a network.
+"""The wheel, and two environments that it is installed in, made once for all tests."""
 
-`pip` builds the wheel and installs it into a new environment; what nbprod depends on is linked
-from the environment that runs the tests, and nothing else is: neither the checkout nor its
-editable finder, nor any package of an extra that was not asked for.
-"""
-
-import os
-import subprocess
+import importlib.util
 import sys
-import tomllib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from importlib.metadata import Distribution, distribution
 from pathlib import Path
+from types import ModuleType
 
 import pytest
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
-
-ROOT = Path(__file__).parents[2]
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Environment:
-    """A Python environment with nbprod installed from its wheel."""
+def _sibling(name: str) -> ModuleType:
+    """Import a module of this folder, which is no package: tests are not installed."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
 
-    folder: Path
 
-    def run(self, *command: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
-        """Run a console script of this environment in `cwd`, as a shell with no venv would."""
-        inherited = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith(("NBPROD_", "PYTHON", "JUPYTER_", "COV_", "VIRTUAL_ENV"))
-        }
-        return subprocess.run(
-            [self.folder / "bin" / command[0], *command[1:]],
-            cwd=cwd,
-            env={**inherited, "PATH": f"{self.folder / 'bin'}:/usr/bin:/bin"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+environments = _sibling("environments")
 
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build the sdist, and the wheel from the sdist; return their folder."""
+    """Return a folder with the sdist, and the wheel that was built from it."""
     folder = tmp_path_factory.mktemp("dist")
-    done = subprocess.run(
-        [sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, ROOT],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    environments.build(folder)
     return folder
 
 
@@ -66,81 +37,14 @@ def wheel(built: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def make_environment(
-    wheel: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[..., Environment]:
-    """Return a function that makes an environment with the named extras' packages."""
-
-    def make(*extras: str) -> Environment:
-        folder = tmp_path_factory.mktemp("environment")
-        subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
-        pip = [sys.executable, "-m", "pip", "--python", folder / "bin" / "python"]
-        done = subprocess.run(
-            [*pip, "install", "--quiet", "--no-index", "--no-deps", wheel],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        for dependency in needed(extras):
-            link(dependency, into=folder)
-        return Environment(folder=folder)
-
-    return make
-
-
-@pytest.fixture(scope="session")
-def control_plane(make_environment: Callable[..., Environment]) -> Environment:
+def control_plane(wheel: Path, tmp_path_factory: pytest.TempPathFactory):
     """What `pip install nbprod` gives."""
-    return make_environment()
+    folder = tmp_path_factory.mktemp("control-plane")
+    return environments.make_environment(wheel, folder=folder, extras=())
 
 
 @pytest.fixture(scope="session")
-def with_ml(make_environment: Callable[..., Environment]) -> Environment:
+def with_ml(wheel: Path, tmp_path_factory: pytest.TempPathFactory):
     """What `pip install 'nbprod[ml]'` gives."""
-    return make_environment("ml")
-
-
-def needed(extras: Sequence[str]) -> Iterator[Distribution]:
-    """Yield everything that nbprod with `extras` depends on, as it is installed here."""
-    groups = [PROJECT["dependencies"], *(PROJECT["optional-dependencies"][it] for it in extras)]
-    todo = [Requirement(line) for group in groups for line in group]
-    seen: set[tuple[str, str]] = set()
-    given: set[str] = set()
-    while todo:
-        requirement = todo.pop()
-        name = canonicalize_name(requirement.name)
-        wanted = {(name, extra) for extra in ("", *requirement.extras)} - seen
-        if not wanted:
-            continue
-        seen |= wanted
-        found = distribution(name)
-        if name not in given:
-            given.add(name)
-            yield found
-        todo += [
-            inner
-            for inner in map(Requirement, found.requires or [])
-            if inner.marker is None
-            or any(inner.marker.evaluate({"extra": extra}) for _, extra in wanted)
-        ]
-
-
-def link(dependency: Distribution, *, into: Path) -> None:
-    """Link the top-level files and folders of `dependency`, and its shared data, but no script."""
-    (site,) = into.glob("lib/python3.*/site-packages")
-    prefix = Path(sys.prefix)
-    for file in dependency.files or ():
-        if file.parts[0] == "..":
-            source = Path(os.path.normpath(str(dependency.locate_file(file))))
-            place = into / source.relative_to(prefix)
-            if place.relative_to(into).parts[0] not in {"etc", "share"}:
-                continue
-        elif file.parts[0] == "__pycache__":
-            continue
-        else:
-            source = Path(str(dependency.locate_file(file.parts[0])))
-            place = site / file.parts[0]
-        if not place.exists():
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.symlink_to(source)
+    folder = tmp_path_factory.mktemp("with-ml")
+    return environments.make_environment(wheel, folder=folder, extras=("ml",))

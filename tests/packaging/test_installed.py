@@ -72,7 +72,7 @@ def test_the_control_plane_runs_any_notebook_and_makes_a_report(
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
     listed = control_plane.run("nbprod", "runs", "list", "--json", cwd=folder / "team")
-    (run,) = [json.loads(line) for line in listed.stdout.splitlines()]
+    (run,) = json.loads(listed.stdout)
     reported = control_plane.run("nbprod", "reports", "make", run["id"], cwd=folder / "team")
 
     assert run["status"] == "succeeded"
@@ -112,13 +112,13 @@ def test_a_built_in_template_runs_from_another_folder(with_ml, tmp_path: Path) -
 
     assert ran.returncode == 0, ran.stdout + ran.stderr
     listed = with_ml.run("nbprod", "runs", "list", "--json", cwd=texts.parent)
-    runs = [json.loads(line) for line in listed.stdout.splitlines()]
+    runs = json.loads(listed.stdout)
     assert [(run["template"], run["status"]) for run in runs] == [("explore_text", "succeeded")]
 
 
 def test_the_installed_templates_are_listed_outside_any_workspace(with_ml, tmp_path: Path) -> None:
     listed = with_ml.run("nbprod", "templates", "list", "--json", cwd=tmp_path)
 
-    names = {json.loads(line)["name"] for line in listed.stdout.splitlines()}
+    names = {template["name"] for template in json.loads(listed.stdout)}
     built_in = {"explore_text", "baseline_text_classifier", "finetune_text_classifier"}
     assert sorted(built_in - names) == []
