@@ -16,7 +16,8 @@ metadata = sa.MetaData(
     }
 )
 
-Id = sa.String(64)
+#: Compared byte by byte on both databases, so that a range over a prefix finds what begins so.
+Id = sa.String(64).with_variant(sa.String(64, collation="C"), "postgresql")
 Digest = sa.String(64)
 Name = sa.String(200)
 
@@ -31,7 +32,7 @@ runs = sa.Table(
     "runs",
     metadata,
     sa.Column("id", Id, primary_key=True),
-    sa.Column("template", Name, nullable=False),
+    sa.Column("template", sa.Text, nullable=False),
     sa.Column("kind", sa.String(32), nullable=False, default=""),
     sa.Column("parameters", sa.Text, nullable=False),
     sa.Column("lineage", sa.Text, nullable=False),
@@ -51,15 +52,16 @@ runs = sa.Table(
     sa.Column("folder", sa.Text, nullable=False, default=""),
     sa.Column("notebook_digest", Digest, nullable=False, default=""),
     sa.Column("job_run", Id),
-    sa.Column("step", Name),
+    sa.Column("step", sa.Text),
     sa.CheckConstraint(
         "status IN ('queued', 'running', 'succeeded', 'failed', 'cancelled', 'lost')",
         name="status",
     ),
-    sa.Index(None, "created_at"),
-    sa.Index(None, "template", "created_at"),
-    sa.Index(None, "status", "lease_until"),
-    sa.Index(None, "job_run"),
+    # each answers one way of asking for the newest, in order, without a sort
+    sa.Index(None, "created_at", "id"),
+    sa.Index(None, "template", "created_at", "id"),
+    sa.Index(None, "status", "created_at", "id"),
+    sa.Index(None, "job_run", "created_at", "id"),
 )
 
 attempts = sa.Table(
@@ -83,7 +85,7 @@ scraps = sa.Table(
     "scraps",
     metadata,
     sa.Column("run", Id, sa.ForeignKey("runs.id"), primary_key=True),
-    sa.Column("name", Name, primary_key=True),
+    sa.Column("name", sa.Text, primary_key=True),
     sa.Column("type", sa.String(16), nullable=False),
     sa.Column("encoder", sa.String(64), nullable=False),
     sa.Column("number", sa.Double),  #: the value again where it is a number: sorted, compared
@@ -96,7 +98,7 @@ artifacts = sa.Table(
     "artifacts",
     metadata,
     sa.Column("run", Id, sa.ForeignKey("runs.id"), primary_key=True),
-    sa.Column("path", sa.String(500), primary_key=True),  #: relative to the attempt's folder
+    sa.Column("path", sa.Text, primary_key=True),  #: relative to the attempt's folder
     sa.Column("sha256", Digest, nullable=False),
     sa.Column("size_bytes", sa.BigInteger, nullable=False),
     sa.Index(None, "sha256"),
@@ -134,14 +136,15 @@ job_runs = sa.Table(
     ),
     sa.UniqueConstraint("job", "fire_time"),
     sa.UniqueConstraint("job", "number"),
-    sa.Index(None, "created_at"),
+    sa.Index(None, "created_at", "id"),
+    sa.Index(None, "status"),
 )
 
 job_steps = sa.Table(
     "job_steps",
     metadata,
     sa.Column("job_run", Id, sa.ForeignKey("job_runs.id"), primary_key=True),
-    sa.Column("step", Name, primary_key=True),
+    sa.Column("step", sa.Text, primary_key=True),
     sa.Column("fan_out", sa.Integer, primary_key=True, default=0),
     sa.Column("position", sa.Integer, nullable=False),
     sa.Column("kind", sa.String(16), nullable=False),  #: run, promote, report

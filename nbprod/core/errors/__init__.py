@@ -1,8 +1,244 @@
 """Every error nbprod raises on purpose, one module a room.
 
 NbprodError
+├── AlreadyPromotedError
+├── ArtifactChangedError
+├── ExportFolderError
+├── MLError
+│   ├── DataNotFoundError (FileNotFoundError)
+│   ├── DatasetNotAvailableError
+│   ├── DuplicateIdsError (ValueError)
+│   ├── EmptyDataError (ValueError)
+│   ├── MissingColumnsError (LookupError)
+│   ├── MissingExtraError (ImportError)
+│   ├── ModelMismatchError (ValueError)
+│   ├── ModelNotFoundError (LookupError)
+│   ├── OneClassError (ValueError)
+│   ├── OversizedTextError (ValueError)
+│   ├── TooFewExamplesError (ValueError)
+│   ├── UndecodableDataError (ValueError)
+│   ├── UnknownDataFormatError (ValueError)
+│   ├── UnreadableCardError (ValueError)
+│   ├── UnreadableDataError (ValueError)
+│   ├── UnresolvedReferenceError (ValueError)
+│   └── UnsafeModelError (ValueError)
+├── MlflowError
+│   ├── MlflowAddressError (ValueError)
+│   ├── MlflowIncompleteError
+│   ├── MlflowModelError (LookupError)
+│   └── MlflowUnreachableError (ConnectionError)
+├── ModelFolderError (ValueError)
+├── ModelFormatError (ValueError)
+├── ModelNameError (ValueError)
+├── ModelNotDeclaredError (LookupError)
+├── ModelReferenceError (ValueError)
+├── ModelReferenceNotFoundError (LookupError)
+├── ModelTamperedError
+├── NoModelScrapError (LookupError)
+├── NotAFolderError (ValueError)
+├── OverrideNeedsReasonError (ValueError)
+├── ParameterError (ValueError)
+│   ├── InvalidParameterError
+│   ├── MissingParameterError
+│   ├── NoParametersCellError
+│   ├── ParameterTextError
+│   └── UnknownParameterError (LookupError)
+├── PromotionBlockedError
+├── PromotionConflictError
+├── RollbackError
+├── SettingsError (ValueError)
+├── StoreError
+│   ├── AmbiguousRunError (LookupError)
+│   ├── ArtifactDamagedError
+│   ├── ArtifactMissingError (LookupError)
+│   ├── DiskFullError
+│   ├── GpusBusyError
+│   ├── NewerStoreError
+│   ├── NotAStoreError
+│   ├── ReadOnlyError
+│   ├── StaleFenceError
+│   ├── StaleJobRunError
+│   ├── StoreBusyError
+│   ├── StoreDriverError (ImportError)
+│   ├── StoreUnreachableError
+│   ├── StoreUrlError (ValueError)
+│   └── UnknownRunError (LookupError)
+├── TemplateError (ValueError)
+│   ├── FrontMatterError
+│   │   └── UnknownKeyError (LookupError)
+│   ├── ParametersCellError
+│   ├── ScaffoldError
+│   ├── UnknownTemplateError (LookupError)
+│   └── UnreadableTemplateError
+├── UnknownModelError (LookupError)
+├── UnknownVersionError (LookupError)
+├── WorkspaceExistsError (FileExistsError)
+├── WorkspaceNotFoundError (FileNotFoundError)
+└── YamlError (ValueError)
 """
 
-from nbprod.core.errors.root import NbprodError
+from nbprod.core.errors.ml import (
+    DataNotFoundError,
+    DatasetNotAvailableError,
+    DuplicateIdsError,
+    EmptyDataError,
+    MissingColumnsError,
+    MissingExtraError,
+    MLError,
+    ModelMismatchError,
+    ModelNotFoundError,
+    OneClassError,
+    OversizedTextError,
+    TooFewExamplesError,
+    UndecodableDataError,
+    UnknownDataFormatError,
+    UnreadableCardError,
+    UnreadableDataError,
+    UnresolvedReferenceError,
+    UnsafeModelError,
+)
+from nbprod.core.errors.notebook import (
+    FrontMatterError,
+    InvalidParameterError,
+    MissingParameterError,
+    NoParametersCellError,
+    ParameterError,
+    ParametersCellError,
+    ParameterTextError,
+    ScaffoldError,
+    TemplateError,
+    UnknownKeyError,
+    UnknownParameterError,
+    UnknownTemplateError,
+    UnreadableTemplateError,
+    YamlError,
+)
+from nbprod.core.errors.registry import (
+    AlreadyPromotedError,
+    ExportFolderError,
+    MlflowAddressError,
+    MlflowError,
+    MlflowIncompleteError,
+    MlflowModelError,
+    MlflowUnreachableError,
+    ModelFolderError,
+    ModelFormatError,
+    ModelNameError,
+    ModelReferenceError,
+    ModelTamperedError,
+    PromotionBlockedError,
+    PromotionConflictError,
+    RollbackError,
+    UnknownModelError,
+    UnknownVersionError,
+)
+from nbprod.core.errors.root import (
+    NbprodError,
+)
+from nbprod.core.errors.store import (
+    AmbiguousRunError,
+    ArtifactDamagedError,
+    ArtifactMissingError,
+    DiskFullError,
+    GpusBusyError,
+    NewerStoreError,
+    NotAStoreError,
+    ReadOnlyError,
+    StaleFenceError,
+    StaleJobRunError,
+    StoreBusyError,
+    StoreDriverError,
+    StoreError,
+    StoreUnreachableError,
+    StoreUrlError,
+    UnknownRunError,
+)
+from nbprod.core.errors.workspace import (
+    ArtifactChangedError,
+    ModelNotDeclaredError,
+    ModelReferenceNotFoundError,
+    NoModelScrapError,
+    NotAFolderError,
+    OverrideNeedsReasonError,
+    SettingsError,
+    WorkspaceExistsError,
+    WorkspaceNotFoundError,
+)
 
-__all__ = ["NbprodError"]
+__all__ = [
+    "AlreadyPromotedError",
+    "AmbiguousRunError",
+    "ArtifactChangedError",
+    "ArtifactDamagedError",
+    "ArtifactMissingError",
+    "DataNotFoundError",
+    "DatasetNotAvailableError",
+    "DiskFullError",
+    "DuplicateIdsError",
+    "EmptyDataError",
+    "ExportFolderError",
+    "FrontMatterError",
+    "GpusBusyError",
+    "InvalidParameterError",
+    "MLError",
+    "MissingColumnsError",
+    "MissingExtraError",
+    "MissingParameterError",
+    "MlflowAddressError",
+    "MlflowError",
+    "MlflowIncompleteError",
+    "MlflowModelError",
+    "MlflowUnreachableError",
+    "ModelFolderError",
+    "ModelFormatError",
+    "ModelMismatchError",
+    "ModelNameError",
+    "ModelNotDeclaredError",
+    "ModelNotFoundError",
+    "ModelReferenceError",
+    "ModelReferenceNotFoundError",
+    "ModelTamperedError",
+    "NbprodError",
+    "NewerStoreError",
+    "NoModelScrapError",
+    "NoParametersCellError",
+    "NotAFolderError",
+    "NotAStoreError",
+    "OneClassError",
+    "OverrideNeedsReasonError",
+    "OversizedTextError",
+    "ParameterError",
+    "ParameterTextError",
+    "ParametersCellError",
+    "PromotionBlockedError",
+    "PromotionConflictError",
+    "ReadOnlyError",
+    "RollbackError",
+    "ScaffoldError",
+    "SettingsError",
+    "StaleFenceError",
+    "StaleJobRunError",
+    "StoreBusyError",
+    "StoreDriverError",
+    "StoreError",
+    "StoreUnreachableError",
+    "StoreUrlError",
+    "TemplateError",
+    "TooFewExamplesError",
+    "UndecodableDataError",
+    "UnknownDataFormatError",
+    "UnknownKeyError",
+    "UnknownModelError",
+    "UnknownParameterError",
+    "UnknownRunError",
+    "UnknownTemplateError",
+    "UnknownVersionError",
+    "UnreadableCardError",
+    "UnreadableDataError",
+    "UnreadableTemplateError",
+    "UnresolvedReferenceError",
+    "UnsafeModelError",
+    "WorkspaceExistsError",
+    "WorkspaceNotFoundError",
+    "YamlError",
+]

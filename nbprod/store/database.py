@@ -1,0 +1,43 @@
+"""Transactions on the store: reads, writes, and the time by its clock."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import sqlalchemy as sa
+
+from nbprod.store.engine import WRITES
+from nbprod.store.expressions import db_now
+
+
+class Database:
+    """The connections that everything in this room shares."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self.engine = engine
+
+    @contextmanager
+    def read(self) -> Iterator[sa.Connection]:
+        """Look at one moment of the store (SQLite) or at what is committed (PostgreSQL)."""
+        with self.engine.connect() as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[sa.Connection]:
+        """Be the only writer until the block ends: all of it is committed, or nothing.
+
+        What is read inside cannot change before the commit. Keep it to milliseconds, and never
+        copy a file or wait for a process in it.
+
+        Raises:
+            StoreBusyError: another writer did not end in time.
+            DiskFullError: there is no room.
+            ReadOnlyError: the store may not be written.
+        """
+        with self.engine.connect() as connection:
+            connection = connection.execution_options(**{WRITES: True})
+            with connection.begin():
+                yield connection
+
+    def now(self, connection: sa.Connection) -> float:
+        """Return the moment by the database's clock, in seconds since 1970 (UTC)."""
+        return float(connection.scalar(sa.select(db_now())) or 0.0)

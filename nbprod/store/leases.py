@@ -1,0 +1,108 @@
+"""Which run holds which GPU. Two runs never share one: the rows are taken in one transaction."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+import sqlalchemy as sa
+
+from nbprod.core.errors import GpusBusyError
+from nbprod.core.resources import Gpu
+from nbprod.store import tables as t
+from nbprod.store.database import Database
+from nbprod.store.expressions import db_now
+from nbprod.store.reaping import this_host
+from nbprod.store.runs import Runs
+
+
+class GpuLeases:
+    """The GPUs that runs of this store hold, by host and UUID."""
+
+    def __init__(self, database: Database, runs: Runs) -> None:
+        self._database = database
+        self._runs = runs
+
+    def take(
+        self,
+        host: str,
+        gpus: Sequence[Gpu],
+        *,
+        required: int,
+        preferred: int,
+        run: str,
+        fence: int,
+        lease: timedelta,
+    ) -> tuple[Gpu, ...]:
+        """Lease up to `preferred` free GPUs of the host's inventory, and at least `required`.
+
+        A GPU whose holder let its lease run out is free again once the holder's processes,
+        where they are on this host, have been killed.
+
+        Raises:
+            GpusBusyError: fewer than `required` are free; nothing is taken.
+        """
+        self._free_expired(host)
+        here = t.gpu_leases.c.host == host
+        with self._database.write() as connection:
+            held = {
+                row.uuid: f"run {row.run}"
+                for row in connection.execute(
+                    sa.select(t.gpu_leases.c.uuid, t.gpu_leases.c.run).where(here)
+                )
+            }
+            free = [gpu for gpu in gpus if gpu.uuid not in held]
+            if len(free) < required:
+                holders = [held[gpu.uuid] for gpu in gpus if gpu.uuid in held]
+                raise GpusBusyError(host, required, len(gpus), holders)
+            taken = tuple(free[: max(required, preferred)])
+            if taken:
+                until = self._database.now(connection) + lease.total_seconds()
+                connection.execute(
+                    sa.insert(t.gpu_leases),
+                    [
+                        {
+                            "host": host,
+                            "uuid": gpu.uuid,
+                            "run": run,
+                            "fence": fence,
+                            "lease_until": until,
+                        }
+                        for gpu in taken
+                    ],
+                )
+        return taken
+
+    def renew(self, run: str, fence: int, *, lease: timedelta) -> int:
+        """Prolong what the attempt holds; return how many GPUs that is."""
+        with self._database.write() as connection:
+            renewed = connection.execute(
+                sa.update(t.gpu_leases)
+                .where(t.gpu_leases.c.run == run, t.gpu_leases.c.fence == fence)
+                .values(lease_until=db_now() + lease.total_seconds())
+            )
+            return int(renewed.rowcount)
+
+    def release(self, run: str, fence: int) -> None:
+        """Give back what the attempt holds. Call it when all of its processes are gone."""
+        with self._database.write() as connection:
+            connection.execute(
+                sa.delete(t.gpu_leases).where(
+                    t.gpu_leases.c.run == run, t.gpu_leases.c.fence == fence
+                )
+            )
+
+    def _free_expired(self, host: str) -> None:
+        expired = (t.gpu_leases.c.host == host, t.gpu_leases.c.lease_until < db_now())
+        if host != this_host():
+            return  # its processes cannot be seen from here
+        self._runs.expire()
+        query = sa.select(t.gpu_leases.c.run, t.gpu_leases.c.fence).where(*expired).distinct()
+        with self._database.read() as connection:
+            holders = connection.execute(query).all()
+        for run, fence in holders:
+            self._runs.reap(run, fence)
+            with self._database.write() as connection:
+                connection.execute(
+                    sa.delete(t.gpu_leases).where(
+                        *expired, t.gpu_leases.c.run == run, t.gpu_leases.c.fence == fence
+                    )
+                )

@@ -1,0 +1,179 @@
+"""The store's shape: made once, moved on by numbered migrations, refused when it is not ours.
+
+A new SQLite store is made under another name and renamed into place when it is complete: no
+other process can see half of it, and setting WAL, which needs the file alone, meets nobody
+(eight processes that set it at once gave "database is locked" in 8 of 60 rounds).
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import filelock
+import sqlalchemy as sa
+
+from nbprod.core.errors import NewerStoreError, NotAStoreError, StoreBusyError, StoreError
+from nbprod.store.disk import disk_errors, sync_folder
+from nbprod.store.failures import PATIENCE_SECONDS, damaged, shown
+from nbprod.store.tables import metadata
+
+#: The table that holds the revision; not Alembic's own name, so that a PostgreSQL database
+#: may be shared with another program that uses Alembic.
+REVISION_TABLE = "nbprod_revision"
+#: Every revision this nbprod knows, oldest first; the last one is what it writes. Repeated here
+#: so that an ordinary open need not import Alembic (a test compares them with the scripts).
+REVISIONS = ("0001_first",)
+#: Key of the advisory lock under which a PostgreSQL store is made; "nbprod" and 0.
+SCHEMA_LOCK = int.from_bytes(b"nbprod\x00", "big")
+
+Connect = Callable[[sa.URL], sa.Engine]
+
+
+def ensure_schema(url: sa.URL, connect: Connect) -> None:
+    """Make the store at `url` or bring it up to the last revision; change nothing if it is.
+
+    Raises:
+        NewerStoreError: its revision is unknown here.
+        NotAStoreError: something else lies there.
+        ReadOnlyError: it is not there, or old, and cannot be written.
+    """
+    if url.get_backend_name() == "sqlite":
+        _ensure_sqlite(url, connect)
+    else:
+        _ensure_postgresql(url, connect)
+
+
+def read_revision(connection: sa.Connection) -> str | None:
+    """Return the revision of the store; None where there is no store yet.
+
+    Raises:
+        NotAStoreError: tables that nbprod did not make are in its place.
+    """
+    url = connection.engine.url
+    tables = set(sa.inspect(connection).get_table_names())
+    if REVISION_TABLE in tables:
+        found = connection.scalar(sa.text(f"SELECT version_num FROM {REVISION_TABLE}"))
+        return None if found is None else str(found)
+    if url.get_backend_name() == "sqlite":
+        if tables:  # the file should be ours alone
+            raise damaged(
+                Path(str(url.database)), f"It holds other tables: {', '.join(sorted(tables)[:5])}."
+            )
+    elif same := ", ".join(sorted(tables & set(metadata.tables))):
+        raise NotAStoreError(
+            shown(url),
+            f"It holds tables of the same names that nbprod did not make: {same}.",
+            "Nothing was changed. Give nbprod a database of its own: createdb nbprod",
+        )
+    return None
+
+
+def migrate(connection: sa.Connection, revision: str = "head") -> None:
+    """Bring the store up to `revision`, inside the transaction of `connection`."""
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", "nbprod.store:migrations")
+    config.attributes["connection"] = connection
+    command.upgrade(config, revision)
+
+
+def _is_current(connection: sa.Connection) -> bool:
+    revision = read_revision(connection)
+    if revision is not None and revision not in REVISIONS:
+        raise NewerStoreError(shown(connection.engine.url), revision, REVISIONS[-1])
+    return revision == REVISIONS[-1]
+
+
+def _ensure_sqlite(url: sa.URL, connect: Connect) -> None:
+    path = Path(str(url.database))
+    if _looks_made(path) and _check(url, connect):
+        return
+    with disk_errors(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with _file_lock(path):
+        if not _looks_made(path):
+            _create_sqlite(path, url, connect)
+        elif not _check(url, connect):
+            _migrate_in_place(url, connect)
+
+
+def _looks_made(path: Path) -> bool:
+    # an empty file is what a crash or `touch` leaves; SQLite reads it as an empty database
+    with disk_errors(path):
+        return path.exists() and path.stat().st_size > 0
+
+
+def _check(url: sa.URL, connect: Connect) -> bool:
+    engine = connect(url)
+    try:
+        with engine.connect() as connection:
+            return _is_current(connection)
+    finally:
+        engine.dispose()
+
+
+def _create_sqlite(path: Path, url: sa.URL, connect: Connect) -> None:
+    making = path.with_name(f"{path.name}.making")
+    try:
+        with disk_errors(path.parent):
+            for leftover in (making, *_companions(making)):
+                leftover.unlink(missing_ok=True)
+        engine = connect(url.set(database=str(making)))
+        try:
+            with engine.connect() as connection:
+                connection.connection.cursor().execute("PRAGMA journal_mode = WAL").close()
+            with engine.begin() as connection:
+                migrate(connection)
+        finally:
+            engine.dispose()  # the last connection out moves the log into the file
+        with disk_errors(path.parent):
+            for leftover in _companions(path):
+                leftover.unlink(missing_ok=True)
+            making.rename(path)
+            sync_folder(path.parent)
+    except (StoreError, OSError):
+        for leftover in (making, *_companions(making)):
+            leftover.unlink(missing_ok=True)
+        raise
+
+
+def _companions(path: Path) -> tuple[Path, Path]:
+    return path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")
+
+
+@contextmanager
+def _file_lock(path: Path) -> Iterator[None]:
+    lock = filelock.FileLock(f"{path}.lock", timeout=PATIENCE_SECONDS)
+    with disk_errors(path.parent):
+        try:
+            lock.acquire()
+        except filelock.Timeout as error:
+            raise StoreBusyError(str(path), PATIENCE_SECONDS) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _migrate_in_place(url: sa.URL, connect: Connect) -> None:
+    engine = connect(url)
+    try:
+        with engine.begin() as connection:
+            migrate(connection)
+    finally:
+        engine.dispose()
+
+
+def _ensure_postgresql(url: sa.URL, connect: Connect) -> None:
+    if _check(url, connect):
+        return
+    engine = connect(url)
+    try:
+        with engine.begin() as connection:
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({SCHEMA_LOCK})")
+            if not _is_current(connection):
+                migrate(connection)
+    finally:
+        engine.dispose()
