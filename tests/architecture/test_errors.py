@@ -55,10 +55,12 @@ def test_every_error_has_a_docstring_of_its_own(every_error: list[type[NbprodErr
 def test_every_error_says_what_happened_and_what_to_do(
     every_error: list[type[NbprodError]], part: str
 ) -> None:
+    # A parent that only groups its children, `StoreError` say, is never raised itself.
     silent = [
         error.__name__
         for error in every_error
-        if not any(
+        if not error.__subclasses__()
+        and not any(
             part in assigned(ancestor)
             for ancestor in error.__mro__
             if issubclass(ancestor, NbprodError) and ancestor is not NbprodError

@@ -16,7 +16,7 @@ def named(path: Path) -> str:
 def isort_style(name: str) -> tuple[int, list[str | int], str]:
     """Order names as the linter does: CONSTANTS, Classes, functions; numbers by value."""
     rank = 0 if name.isupper() and len(name) > 1 else 1 if name[:1].isupper() else 2
-    parts = [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name.lower())]
+    parts = [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
     return rank, parts, name
 
 
