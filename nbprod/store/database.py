@@ -17,9 +17,12 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
-        """Look at one moment of the store (SQLite) or at what is committed (PostgreSQL)."""
-        with self.engine.connect() as connection, connection.begin():
-            yield connection
+        """Look at one moment of the store, whatever is committed meanwhile."""
+        with self.engine.connect() as connection:
+            if self.engine.dialect.name == "postgresql":
+                connection = connection.execution_options(isolation_level="REPEATABLE READ")
+            with connection.begin():
+                yield connection
 
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:

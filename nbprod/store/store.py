@@ -61,7 +61,7 @@ class Store:
         return self.database.write()
 
     def read(self) -> AbstractContextManager[sa.Connection]:
-        """Look at one moment of the store (SQLite) or at what is committed (PostgreSQL)."""
+        """Look at one moment of the store, whatever is committed meanwhile."""
         return self.database.read()
 
     def now(self, connection: sa.Connection) -> float:
