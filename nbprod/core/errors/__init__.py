@@ -4,6 +4,11 @@ NbprodError
 ├── AlreadyPromotedError
 ├── ArtifactChangedError
 ├── ExportFolderError
+├── GateError (ValueError)
+│   ├── ContradictoryGateError
+│   ├── GateDeclarationError
+│   ├── UnknownGateError (LookupError)
+│   └── UnknownGateKeyError (LookupError)
 ├── MLError
 │   ├── DataNotFoundError (FileNotFoundError)
 │   ├── DatasetNotAvailableError
@@ -77,6 +82,13 @@ NbprodError
 └── YamlError (ValueError)
 """
 
+from nbprod.core.errors.gates import (
+    ContradictoryGateError,
+    GateDeclarationError,
+    GateError,
+    UnknownGateError,
+    UnknownGateKeyError,
+)
 from nbprod.core.errors.ml import (
     DataNotFoundError,
     DatasetNotAvailableError,
@@ -171,6 +183,7 @@ __all__ = [
     "ArtifactChangedError",
     "ArtifactDamagedError",
     "ArtifactMissingError",
+    "ContradictoryGateError",
     "DataNotFoundError",
     "DatasetNotAvailableError",
     "DiskFullError",
@@ -178,6 +191,8 @@ __all__ = [
     "EmptyDataError",
     "ExportFolderError",
     "FrontMatterError",
+    "GateDeclarationError",
+    "GateError",
     "GpusBusyError",
     "InvalidParameterError",
     "MLError",
@@ -227,6 +242,8 @@ __all__ = [
     "TooFewExamplesError",
     "UndecodableDataError",
     "UnknownDataFormatError",
+    "UnknownGateError",
+    "UnknownGateKeyError",
     "UnknownKeyError",
     "UnknownModelError",
     "UnknownParameterError",

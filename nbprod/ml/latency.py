@@ -1,0 +1,54 @@
+"""How long one answer takes: batches of one, models taking turns.
+
+Turns matter: a machine that slows down for a minute then slows every model alike.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from nbprod.ml.predictors import Predictor
+
+
+def measure_latency(
+    predictors: Mapping[str, Predictor],
+    texts: Sequence[str],
+    *,
+    rounds: int = 100,
+    warm_up: int = 5,
+    seed: int = 0,
+    clock: Callable[[], float] = time.perf_counter,
+) -> pd.DataFrame:
+    """Ask every model about one text per round, in an order drawn anew each time.
+
+    Args:
+        predictors: role -> model.
+        texts: drawn from, one a round; all models get the same.
+        rounds: timed questions to each model.
+        warm_up: rounds before the clock counts: caches fill, kernels are chosen.
+        seed: of the order and the texts.
+        clock: in seconds.
+
+    Returns:
+        Columns round, role, milliseconds.
+    """
+    generator = np.random.default_rng(seed)
+    rows: list[tuple[int, str, float]] = []
+    for number in range(-warm_up, rounds):
+        text = texts[int(generator.integers(len(texts)))]
+        for role in generator.permutation(list(predictors)):
+            started = clock()
+            predictors[role].probabilities([text])  # copies to the CPU: a GPU has finished
+            if number >= 0:
+                rows.append((number, str(role), (clock() - started) * 1000))
+    return pd.DataFrame(rows, columns=["round", "role", "milliseconds"])
+
+
+def latency_summary(latency: pd.DataFrame) -> pd.DataFrame:
+    """Return the median, the 95th percentile and the calls of each model, in milliseconds."""
+    times = latency.groupby("role", sort=False)["milliseconds"]
+    return pd.DataFrame(
+        {"p50_ms": times.quantile(0.5), "p95_ms": times.quantile(0.95), "calls": times.size()}
+    ).rename_axis("model")
