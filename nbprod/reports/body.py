@@ -1,18 +1,37 @@
 """A notebook's cells as an HTML fragment: nbconvert renders, `markup` cleans."""
 
+import logging
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from nbprod.core.errors import FrontMatterError
+from nbprod.notebook.front_matter import FrontMatter, is_front_matter, parse_front_matter
 from nbprod.reports.markup import clean
-from nbprod.reports.public import PublicNotebook, public
+
+logger = logging.getLogger(__name__)
 
 
-def read_public(path: Path, *, code: str) -> PublicNotebook:
-    """Read an executed notebook and keep what its readers should see."""
+def read_notebook(path: Path) -> Any:
+    """Return the executed notebook in the file at `path`, as format 4."""
     import nbformat
 
-    return public(nbformat.read(path, as_version=4), code=code)
+    return nbformat.read(path, as_version=4)
+
+
+def own_front_matter(notebook: Any, *, where: str) -> FrontMatter:
+    """Return the front matter an executed notebook carries: its template's, as it was then.
+
+    One that can no longer be read says nothing; the run has ended, and its page is wanted.
+    """
+    first = notebook.cells[0] if notebook.cells else None
+    if first is None or first.cell_type != "raw" or not is_front_matter(first.source):
+        return FrontMatter()
+    try:
+        return parse_front_matter(first.source, where=where)
+    except FrontMatterError as error:
+        logger.warning("%s: its front matter is ignored: %s", where, error.what)
+        return FrontMatter()
 
 
 def render_body(notebook: Any, *, code: str, demote: int) -> str:

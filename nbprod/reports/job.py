@@ -3,18 +3,15 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from nbprod.core.jobs import JobRun, JobStatus, JobStep
 from nbprod.core.runs import Run
 from nbprod.core.scraps import Scrap
 from nbprod.core.verdicts import Verdict
+from nbprod.notebook.front_matter import FrontMatter
 from nbprod.reports.comparison import Comparison
 from nbprod.reports.page import lay_out
 from nbprod.reports.view import RunView, view
-
-if TYPE_CHECKING:
-    from nbprod.notebook.front_matter import FrontMatter
 
 _HEADLINES = {
     JobStatus.QUEUED: "This job has not started.",
@@ -48,7 +45,7 @@ class StepPart:
     run: Run | None = None
     notebook: Path | None = None  #: the executed one
     scraps: Mapping[str, Scrap] = field(default_factory=dict)
-    front_matter: "FrontMatter | None" = None
+    front_matter: FrontMatter | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

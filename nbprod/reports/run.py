@@ -2,16 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from nbprod.core.runs import Run
 from nbprod.core.scraps import Scrap
 from nbprod.core.verdicts import Verdict
+from nbprod.notebook.front_matter import FrontMatter
 from nbprod.reports.page import lay_out
 from nbprod.reports.view import view
-
-if TYPE_CHECKING:
-    from nbprod.notebook.front_matter import FrontMatter
 
 
 def render_run(
@@ -19,14 +16,14 @@ def render_run(
     *,
     notebook: Path | None,
     scraps: Mapping[str, Scrap],
-    front_matter: "FrontMatter | None" = None,
+    front_matter: FrontMatter | None = None,
     verdicts: Sequence[Verdict] = (),
     workspace: str = "",
 ) -> str:
     """Return the HTML page of `run`: one file, no code unless its front matter shows it.
 
-    `notebook` is the executed one; None or a missing file leaves the cells out. `workspace` is
-    the name that the page's head bears.
+    `notebook` is the executed one; None or a missing file leaves the cells out. Its own front
+    matter is used unless another is given. `workspace` is the name that the page's head bears.
     """
     return lay_out(
         "run.html.j2",

@@ -4,18 +4,16 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from nbprod.core.json import JSON
 from nbprod.core.runs import Run, RunStatus
-from nbprod.core.scraps import Scrap, ScrapDeclaration
-from nbprod.reports.body import read_public, render_body
+from nbprod.core.scraps import Scrap
+from nbprod.notebook.front_matter import FrontMatter
+from nbprod.reports.body import own_front_matter, read_notebook, render_body
 from nbprod.reports.comparison import Comparison, compare
 from nbprod.reports.figures import KeyFigure, key_figures
+from nbprod.reports.public import public
 from nbprod.reports.words import count, duration, moment, short, spoken
-
-if TYPE_CHECKING:
-    from nbprod.notebook.front_matter import FrontMatter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,25 +55,29 @@ def view(
     *,
     notebook: Path | None,
     scraps: Mapping[str, Scrap],
-    front_matter: "FrontMatter | None",
+    front_matter: FrontMatter | None,
     demote: int,
 ) -> RunView:
-    """Gather what a page shows of `run`; without a notebook file, everything but its cells."""
-    code = front_matter.report.code if front_matter else "hidden"
-    declared: tuple[ScrapDeclaration, ...] = tuple(front_matter.scraps) if front_matter else ()
-    shown = None
-    if notebook is not None and notebook.is_file():
-        shown = read_public(notebook, code=code)
-    own_title = (front_matter.title if front_matter else "") or (shown.title if shown else "")
+    """Gather what a page shows of `run`; without a notebook file, everything but its cells.
+
+    Front matter that is not given is the executed notebook's own.
+    """
+    executed = read_notebook(notebook) if notebook is not None and notebook.is_file() else None
+    if front_matter is None and executed is not None:
+        front_matter = own_front_matter(executed, where=str(notebook))
+    front_matter = front_matter or FrontMatter()
+    code, declared = front_matter.report.code, front_matter.scraps
+    shown = public(executed, code=code) if executed is not None else None
+    own_title = front_matter.title or (shown.title if shown else "")
     own_title = own_title or spoken(Path(run.template).stem)
-    title = (front_matter.report.title if front_matter else "") or own_title
+    title = front_matter.report.title or own_title
     rest = _rest(shown.cells_not_run, shown.not_reached) if shown else ""
     failure = _failure(run, rest)
     return RunView(
         run=run,
         title=title,
         template_title="" if own_title == title else own_title,
-        description=front_matter.description if front_matter else "",
+        description=front_matter.description,
         body=render_body(shown.notebook, code=code, demote=demote) if shown else "",
         figures=key_figures(scraps, declared),
         comparisons=compare(scraps, declared),
