@@ -19,7 +19,7 @@ def list_jobs(*, as_json: bool) -> None:
 
     ws = workspace()
     found = find_jobs(ws.jobs_folder)
-    latest = {name: (ws.store.jobs.list(job=name, limit=1) or [None])[0] for name in found}
+    latest = {name: next(iter(ws.store.jobs.list(job=name, limit=1)), None) for name in found}
     if as_json:
         print_json(
             [{"job": name, "path": job.path, "latest": latest[name]} for name, job in found.items()]
@@ -35,8 +35,8 @@ def list_jobs(*, as_json: bool) -> None:
             (
                 name,
                 str(len(job.steps)),
-                str(last.status) if last else "never run",
-                ago(last.created_at) if last else "",
+                str(last.status) if last is not None else "never run",
+                ago(last.created_at) if last is not None else "",
                 job.path.name,
             )
         )

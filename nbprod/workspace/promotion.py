@@ -1,7 +1,7 @@
 """Decide a promotion and carry it out: evidence, verdicts, then one conditional movement."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +13,6 @@ from nbprod.core.errors import (
     OverrideNeedsReasonError,
 )
 from nbprod.core.evidence import Evidence
-from nbprod.core.json import JSON
 from nbprod.core.models import ModelFile, ModelVersion
 from nbprod.core.runs import RunStatus
 from nbprod.core.scraps import Scrap, ScrapType
@@ -51,7 +50,6 @@ class Decision:
     explanation: str = ""
     reason: str = ""  #: of an override
     evidence_run: str | None = None
-    numbers: Mapping[str, JSON] = field(default_factory=dict)
 
     @property
     def is_blocked(self) -> bool:
@@ -111,31 +109,30 @@ def promote(
 
     verdicts = tuple(judge(gates, found)) or (_no_gates(name),)
     is_blocked = any(verdict.outcome.blocks for verdict in verdicts)
-    common = {
-        "model": name,
-        "former": champion.version if champion else None,
-        "verdicts": verdicts,
-        "note": evaluation_note(found),
-        "evidence_run": found.run,
-        "reason": reason,
-    }
+
+    def decision(movement: Movement, number: int | None, explanation: str) -> Decision:
+        return Decision(
+            model=name,
+            movement=movement,
+            version=number,
+            former=champion.version if champion is not None else None,
+            verdicts=verdicts,
+            note=evaluation_note(found),
+            explanation=explanation,
+            reason=reason,
+            evidence_run=found.run,
+        )
+
     if champion is not None and champion.digest == candidate.digest:
-        return Decision(
-            movement=Movement.UNCHANGED,
-            version=champion.version,
-            explanation=(
-                f"The candidate is {name} version {champion.version}, byte for byte, and that is "
-                f"the {CHAMPION} already: there is nothing to promote."
-            ),
-            **common,  # type: ignore[arg-type] - one mapping for the three ends of this function
+        explanation = (
+            f"The candidate is {name} version {champion.version}, byte for byte, and that is "
+            f"the {CHAMPION} already: there is nothing to promote."
         )
+        return decision(Movement.UNCHANGED, champion.version, explanation)
     if dry_run:
-        return Decision(
-            movement=Movement.WOULD_BLOCK if is_blocked else Movement.WOULD_PROMOTE,
-            version=candidate.version.version if candidate.version else None,
-            explanation="Nothing was moved: this was a dry run.",
-            **common,  # type: ignore[arg-type] - as above
-        )
+        movement = Movement.WOULD_BLOCK if is_blocked else Movement.WOULD_PROMOTE
+        number = candidate.version.version if candidate.version is not None else None
+        return decision(movement, number, "Nothing was moved: this was a dry run.")
     registered = candidate.version or _register(workspace, name, candidate)
     if is_blocked and not override:
         workspace.registry.refuse(
@@ -147,29 +144,24 @@ def promote(
             evidence_run=found.run,
             evaluation_digest=found.evaluation_digest,
         )
-        movement, explanation = Movement.BLOCKED, _blocked(name, registered, champion, verdicts)
-    else:
-        workspace.registry.promote(
-            name,
-            registered.version,
-            alias=CHAMPION,
-            expected=champion.version if champion else None,
-            verdicts=verdicts,
-            actor=workspace.actor,
-            reason=reason,
-            is_override=is_blocked,
-            evidence_run=found.run,
-            evaluation_digest=found.evaluation_digest,
-        )
-        movement = Movement.OVERRIDDEN if is_blocked else Movement.PROMOTED
-        explanation = f"{name}@{CHAMPION} → version {registered.version}"
-        explanation += f" (was version {champion.version})." if champion else "."
-    return Decision(
-        movement=movement,
-        version=registered.version,
-        explanation=explanation,
-        **common,  # type: ignore[arg-type] - as above
+        explanation = _blocked(name, registered, champion, verdicts)
+        return decision(Movement.BLOCKED, registered.version, explanation)
+    workspace.registry.promote(
+        name,
+        registered.version,
+        alias=CHAMPION,
+        expected=champion.version if champion is not None else None,
+        verdicts=verdicts,
+        actor=workspace.actor,
+        reason=reason,
+        is_override=is_blocked,
+        evidence_run=found.run,
+        evaluation_digest=found.evaluation_digest,
     )
+    explanation = f"{name}@{CHAMPION} → version {registered.version}"
+    explanation += f" (was version {champion.version})." if champion is not None else "."
+    movement = Movement.OVERRIDDEN if is_blocked else Movement.PROMOTED
+    return decision(movement, registered.version, explanation)
 
 
 def model_scrap(record: "RunRecord") -> Scrap:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
 from nbprod.core.json import JSON
+from nbprod.core.runner import LOG_FILE, NOTEBOOK_FILE
 from nbprod.core.runs import CellError, Lineage, Run, RunStatus
 from nbprod.core.scraps import Scrap
 
@@ -40,8 +41,9 @@ class ScrapValues(Mapping[str, object]):
 class RunRecord:
     """One run: `status`, `scraps["macro_f1"]`, `notebook`, `log`."""
 
-    def __init__(self, run: Run, scraps: Mapping[str, Scrap]) -> None:
+    def __init__(self, run: Run, scraps: Mapping[str, Scrap], root: Path) -> None:
         self.run = run  #: the stored value
+        self._root = root
         self._scraps = dict(scraps)
 
     @property
@@ -92,17 +94,17 @@ class RunRecord:
     @property
     def folder(self) -> Path:
         """Return the folder of its latest attempt."""
-        return Path(self.run.folder)
+        return self._root / self.run.folder
 
     @property
     def notebook(self) -> Path:
         """Return the path of the executed notebook."""
-        return self.folder / "executed.ipynb"
+        return self.folder / NOTEBOOK_FILE
 
     @property
     def log(self) -> Path:
         """Return the path of what the attempt's process wrote."""
-        return self.folder / "log.txt"
+        return self.folder / LOG_FILE
 
     @property
     def scraps(self) -> ScrapValues:
@@ -164,7 +166,7 @@ class RunList(Sequence[RunRecord]):
         return self._make_frame([record.id for record in self._records])
 
 
-def load_records(store: "Store", runs: Sequence[Run]) -> list[RunRecord]:
-    """Return the records of `runs`, with their scraps in one query."""
+def load_records(store: "Store", runs: Sequence[Run], *, root: Path) -> list[RunRecord]:
+    """Return the records of `runs`, with their scraps in one query; folders are below `root`."""
     scraps = store.runs.scraps([run.id for run in runs])
-    return [RunRecord(run, scraps.get(run.id, {})) for run in runs]
+    return [RunRecord(run, scraps.get(run.id, {}), root) for run in runs]

@@ -7,7 +7,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from types import FrameType
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 StoredFile = tuple[str, str, int]
+#: Fence of a run that is inserted already claimed, and so the name of its attempt's folder.
+_FIRST = 1
 
 
 def owner_name() -> str:
@@ -60,6 +62,7 @@ class Supervisor:
         KeyboardInterrupt, so that a sweep or a job around it ends too.
         """
         owner = owner_name()
+        run = replace(run, folder=f".nbprod/runs/{run.id}/{_FIRST}")
         run = self.store.runs.insert(run, owner=owner, lease=self.lease)
         with ExitStack() as stack:
             cancel = threading.Event()
@@ -107,8 +110,8 @@ class Supervisor:
 
         from nbprod.runners.gpus import environment
 
-        folder = self.root / ".nbprod" / "runs" / run.id / str(run.fence)
-        (folder / "scraps").mkdir(parents=True, exist_ok=True)
+        folder = self.root / run.folder
+        folder.mkdir(parents=True, exist_ok=True)
         snapshot = folder / "template.ipynb"
         nbformat.write(template.notebook(), snapshot)
         return AttemptRequest(
@@ -142,7 +145,7 @@ class Supervisor:
                     run.fence,
                     pid=pid,
                     pid_started=_started_at(pid),
-                    folder=str(request.folder),
+                    folder=run.folder,
                 )
             on_event(event)
 
@@ -175,7 +178,6 @@ class Supervisor:
             scraps=list(scraps.values()),
             artifacts=files,
             notebook_digest=result.notebook_digest,
-            folder=str(folder),
         )
 
     def _store_sidecars(

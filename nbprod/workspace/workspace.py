@@ -19,6 +19,7 @@ from nbprod.workspace.models import Models
 from nbprod.workspace.promotion import Decision
 from nbprod.workspace.promotion import promote as decide
 from nbprod.workspace.records import RunList, RunRecord, load_records
+from nbprod.workspace.salvage import salvage
 from nbprod.workspace.settings import FILE, Settings, read_settings
 from nbprod.workspace.supervise import Supervisor
 
@@ -61,7 +62,9 @@ class Workspace:
         """Return the run store, created or checked, with expired runs marked `lost`."""
         from nbprod.store.store import Store
 
-        return Store.open(self.settings.workspace.store, root=self.root)
+        store = Store.open(self.settings.workspace.store, root=self.root)
+        salvage(store, store.expired, self.root)
+        return store
 
     @cached_property
     def artifacts(self) -> "Artifacts":
@@ -107,7 +110,7 @@ class Workspace:
         """Return a template by name, or any notebook by path.
 
         Raises:
-            TemplateNotFoundError: the nearest name is suggested.
+            UnknownTemplateError: the nearest name is suggested.
         """
         from nbprod.notebook.discovery import find_template
 
@@ -200,7 +203,7 @@ class Workspace:
             cwd=self._kernel_folder(found),
             on_event=progress or _ignore,
         )
-        return load_records(self.store, [final])[0]
+        return load_records(self.store, [final], root=self.root)[0]
 
     def _kernel_folder(self, template: "Template") -> Path:
         """Return where the kernel starts: the notebook's folder, as in JupyterLab.
@@ -208,9 +211,11 @@ class Workspace:
         A template of an installed package starts in the workspace: nobody opens it where it
         lies, and that folder may be read-only.
         """
-        from nbprod.notebook.discovery import is_installed
+        from nbprod.notebook.template import Origin
 
-        return self.root if is_installed(template.path) else template.path.parent
+        is_installed = template.origin in (Origin.PACKAGE, Origin.BUILTIN)
+        is_ours = template.path.resolve().is_relative_to(self.root)
+        return self.root if is_installed and not is_ours else template.path.resolve().parent
 
     def sweep(
         self,
@@ -253,15 +258,20 @@ class Workspace:
     ) -> RunList:
         """Return runs, newest first."""
         found = self.store.runs.list(template=template, status=status, job_run=job_run, limit=limit)
-        return RunList(load_records(self.store, found), self._frame)
+        return RunList(load_records(self.store, found, root=self.root), self._frame)
 
     def record(self, run: str) -> RunRecord:
-        """Return a run by its id or any unique prefix of it.
+        """Return a run by its id, any unique beginning of it, or "latest".
 
         Raises:
-            RunNotFoundError: no such run, or several.
+            UnknownRunError, AmbiguousRunError: no such run, or several.
         """
-        return load_records(self.store, [self.store.runs.get(run)])[0]
+        newest = self.store.runs.list(limit=1) if run == "latest" else []
+        found = newest[0] if newest else self.store.runs.get(run)
+        if found.status is RunStatus.LOST and not found.notebook_digest:
+            salvage(self.store, [found], self.root)  # whoever found it lost died before doing so
+            found = self.store.runs.get(found.id)
+        return load_records(self.store, [found], root=self.root)[0]
 
     def _frame(self, ids: Sequence[str]) -> "pd.DataFrame":
         from nbprod.store.frames import frame

@@ -16,7 +16,7 @@ FIELDS = st.dictionaries(st.text().filter(lambda key: key not in ("v", "t", "typ
 
 @given(st.sampled_from(EventType), st.floats(0, 4e9), FIELDS)
 def test_an_event_survives_its_line(kind: EventType, t: float, fields: dict[str, object]) -> None:
-    event = Event(type=kind, t=t, fields=fields)  # type: ignore[arg-type] - hypothesis' JSON
+    event = Event(type=kind, t=t, fields=fields)  # type: ignore[arg-type]  # JSON by construction
 
     assert parse_event(event.line()) == event
 

@@ -1,0 +1,53 @@
+"""Save what a lost run had done: its notebook rendered from the journal, its scraps read."""
+
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nbprod.core.digest import digest_file
+from nbprod.core.errors import NbprodError
+from nbprod.core.runner import JOURNAL_FILE, NOTEBOOK_FILE
+from nbprod.core.runs import Run, RunStatus
+
+if TYPE_CHECKING:
+    from nbprod.store.store import Store
+
+logger = logging.getLogger(__name__)
+
+
+def salvage(store: "Store", runs: Iterable[Run], root: Path) -> None:
+    """Render the notebook of each lost run that has none yet. What cannot be saved is logged.
+
+    Its sidecars stay in the run's folder: nobody has vouched for them, so they become no
+    artifacts.
+    """
+    for run in runs:
+        if run.status is not RunStatus.LOST or run.notebook_digest or not run.folder:
+            continue
+        try:
+            _salvage(store, run, root / run.folder)
+        except (NbprodError, OSError, ValueError) as error:
+            logger.warning("the notebook of lost run %s could not be saved: %s", run.id, error)
+
+
+def _salvage(store: "Store", run: Run, folder: Path) -> None:
+    import nbformat
+
+    from nbprod.notebook.journal import read_events
+    from nbprod.notebook.rendering import render, write_notebook
+    from nbprod.notebook.scraps import read_scraps
+
+    executed = folder / NOTEBOOK_FILE
+    if executed.is_file() and not executed.stat().st_mode & 0o222:
+        digest = digest_file(executed)  # the attempt had finished; only its supervisor was gone
+    else:
+        template = nbformat.read(folder / "template.ipynb", as_version=4)
+        digest = write_notebook(render(template, read_events(folder / JOURNAL_FILE)), executed)
+        executed.chmod(0o444)
+    store.runs.salvage(
+        run.id,
+        run.fence,
+        scraps=list(read_scraps(executed).values()),
+        notebook_digest=digest,
+    )
