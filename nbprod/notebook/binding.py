@@ -89,6 +89,19 @@ def bind(
     return Bound(values=values, given=tuple(typed), typed=typed, source=python_source(typed))
 
 
+def fits(parameter: Parameter) -> bool:
+    """Say whether a parameter's default would be accepted if it were given."""
+    if parameter.annotation is None or not parameter.has_default or parameter.is_computed:
+        return True
+    if parameter.default is None and "None" not in parameter.annotation:
+        return parameter.annotation in ("Any", "object")
+    form = to_json(parameter.default)
+    return any(
+        _validated(parameter.annotation, candidate, is_strict=True)
+        for candidate in (form, _with_numbers(form))
+    )
+
+
 def parse_pairs(pairs: Iterable[str]) -> dict[str, str]:
     """Return `{"a": "1"}` for `["a=1"]`: what `-p` gives on the command line.
 
