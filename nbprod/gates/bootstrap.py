@@ -9,7 +9,6 @@ so that time goes with distinct cells, not with rows.
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import numpy as np
 
@@ -29,8 +28,6 @@ from nbprod.gates.sample import Sample, Unjudgeable
 RESAMPLES = 9_999
 #: numbers held at once while drawing: 32 MB
 CHUNK = 4_000_000
-#: a jackknife of more units costs their square, and at that size changes nothing
-JACKKNIFE_UNITS = 5_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,63 +69,6 @@ def resample(stat: Statistic, *, seed: int, resamples: int = RESAMPLES) -> Float
     return np.concatenate([stat.evaluate(draw) for draw in _draws(rng, stat.counts, resamples)])
 
 
-def jackknife(stat: Statistic) -> tuple[Floats, Floats]:
-    """Return the metric with one unit of each kind left out, (C, roles), and the kinds' counts."""
-    kinds = len(stat.counts)
-    step = max(1, CHUNK // kinds)
-    parts = []
-    for start in range(0, kinds, step):
-        stop = min(start + step, kinds)
-        weights = np.repeat(stat.counts[None, :].astype(float), stop - start, axis=0)
-        weights[np.arange(stop - start), np.arange(start, stop)] -= 1
-        parts.append(stat.evaluate(weights))
-    return np.concatenate(parts), stat.counts.astype(float)
-
-
-def bca_bounds(
-    draws: Floats,
-    estimate: float,
-    left_out: tuple[Floats, Floats] | None,
-    *,
-    confidence: float,
-) -> tuple[float, float]:
-    """Return one-sided lower and upper bounds by the BCa method (Efron 1987).
-
-    Args:
-        draws: (resamples,) the quantity on each resample.
-        estimate: the quantity on the sample.
-        left_out: the quantity with one unit left out, (C,), and how many units are alike, (C,);
-            None leaves the acceleration at 0.
-        confidence: of each bound alone.
-    """
-    normal = NormalDist()
-    below = (np.count_nonzero(draws < estimate) + np.count_nonzero(draws == estimate) / 2) / len(
-        draws
-    )
-    bias = normal.inv_cdf(float(np.clip(below, 1e-4, 1 - 1e-4)))
-    acceleration = 0.0
-    if left_out is not None:
-        values, counts = left_out
-        deviation = np.average(values, weights=counts) - values
-        squares = float((counts * deviation**2).sum())
-        if squares > 0:
-            acceleration = float((counts * deviation**3).sum()) / (6 * squares**1.5)
-
-    def level(z: float) -> float:
-        shifted = bias + z
-        return normal.cdf(bias + shifted / (1 - acceleration * shifted))
-
-    z = normal.inv_cdf(confidence)
-    low, high = np.quantile(draws, [level(-z), level(z)])
-    return float(low), float(high)
-
-
-def percentile_bounds(draws: Floats, *, confidence: float) -> tuple[float, float]:
-    """Return one-sided lower and upper bounds by the percentile method."""
-    low, high = np.quantile(draws, [1 - confidence, confidence])
-    return float(low), float(high)
-
-
 def _draws(rng: np.random.Generator, counts: Ints, resamples: int) -> Iterator[Floats]:
     kinds, units = len(counts), int(counts.sum())
     # numpy draws a multinomial as one binomial a kind, about eight times as dear as one integer
@@ -162,21 +102,17 @@ def _count_statistic(sample: Sample, metric: Metric) -> Statistic:
     if sample.group is None:
         counts = np.bincount(cell, minlength=len(cells))
     else:
-        table = _sum_by(sample.group, table[cell])
+        table = sum_by(sample.group, table[cell])
         counts = np.ones(len(table), dtype=np.int64)
 
     def evaluate(weights: Floats) -> Floats:
         sums = (weights @ table).reshape(len(weights), -1, width)
         labelled = sums[:, 0]
-        return np.stack(
-            [
-                from_counts(
-                    Counts(right=sums[:, 2 * i + 2], predicted=sums[:, 2 * i + 1], labelled=labelled)
-                )
-                for i in range(len(sample.roles))
-            ],
-            axis=1,
-        )
+        models = [
+            Counts(labelled=labelled, predicted=sums[:, place], right=sums[:, place + 1])
+            for place in range(1, sums.shape[1], 2)
+        ]
+        return np.stack([from_counts(counts) for counts in models], axis=1)
 
     return Statistic(counts=counts.astype(np.int64), evaluate=evaluate)
 
@@ -191,7 +127,7 @@ def _loss_statistic(sample: Sample, metric: Metric) -> Statistic:
     if sample.group is None:
         table, counts = np.unique(table, axis=0, return_counts=True)
     else:
-        table = _sum_by(sample.group, table)
+        table = sum_by(sample.group, table)
         counts = np.ones(len(table), dtype=np.int64)
 
     def evaluate(weights: Floats) -> Floats:
@@ -220,7 +156,8 @@ def _one_hot(index: Ints, width: int) -> Floats:
     return np.asarray(index[:, None] == np.arange(width), dtype=float)
 
 
-def _sum_by(group: Ints, table: Floats) -> Floats:
+def sum_by(group: Ints, table: Floats) -> Floats:
+    """Return the sums of `table`'s rows, (n, F), by group number, (G, F)."""
     sums = np.zeros((int(group.max()) + 1, table.shape[1]))
     np.add.at(sums, group, table)
     return sums

@@ -56,7 +56,8 @@ class Metric:
 
 
 def _ratio(above: Floats, below: Floats) -> Floats:
-    return np.divide(above, below, out=np.zeros_like(above, dtype=float), where=below > 0)
+    zeros = np.zeros_like(above, dtype=float)
+    return np.asarray(np.divide(above, below, out=zeros, where=below > 0))
 
 
 def accuracy(counts: Counts) -> Floats:
@@ -116,8 +117,8 @@ METRICS: Mapping[str, Metric] = {
 
 
 def log_losses(probability_of_label: Floats) -> Floats:
-    """Return the log loss of every row; probabilities are kept 2.2e-16 away from 0, as sklearn."""
-    return np.asarray(-np.log(np.clip(probability_of_label, np.finfo(float).eps, 1.0)))
+    """Return the log loss of every row; probabilities are kept 1e-12 away from 0."""
+    return np.asarray(-np.log(np.clip(probability_of_label, 1e-12, 1.0)))
 
 
 def brier_scores(probability_of_positive: Floats, is_positive: npt.NDArray[np.bool_]) -> Floats:
@@ -140,4 +141,5 @@ def roc_auc(score: Floats, is_positive: npt.NDArray[np.bool_], weights: Floats) 
     below = np.cumsum(negative, axis=1) - negative
     wins = (positive * (below + negative / 2)).sum(axis=1)
     pairs = positive.sum(axis=1) * negative.sum(axis=1)
-    return np.divide(wins, pairs, out=np.full(len(weights), 0.5), where=pairs > 0)
+    halves = np.full(len(weights), 0.5)
+    return np.asarray(np.divide(wins, pairs, out=halves, where=pairs > 0))

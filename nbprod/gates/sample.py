@@ -85,7 +85,9 @@ def join(predictions: "pd.DataFrame | None", roles: tuple[Role, ...]) -> Sample:
         ids=ids,
         classes=tuple(map(str, classes)),
         label=label.astype(np.int64),
-        predicted={role: _encode(_texts(part["predicted"]), classes) for role, part in parts.items()},
+        predicted={
+            role: _encode(_texts(part["predicted"]), classes) for role, part in parts.items()
+        },
         score=_probabilities(parts, "score"),
         label_score=_probabilities(parts, "label_score"),
         group=_number_groups(group),
