@@ -16,15 +16,17 @@ VERSION = 1
 class EventType(StrEnum):
     """What happened. The fields of each type are its part of the contract."""
 
-    RUN_STARTED = "run_started"  #: cells, pid, kernel
+    RUN_STARTED = "run_started"  #: cells, pid, pid_started, kernel, parameters, injected
     CELL_STARTED = "cell_started"  #: cell
     OUTPUT = "output"  #: cell, output (nbformat), display_id?
-    OUTPUT_CLEARED = "output_cleared"  #: cell
+    OUTPUT_CLEARED = "output_cleared"  #: cell; scraps stay
     OUTPUT_UPDATED = "output_updated"  #: display_id, data, metadata
     PROGRESS = "progress"  #: cell, progress ({step, steps, epoch, loss, ...}); never rendered
     SCRAP = "scrap"  #: cell, name, output (nbformat display_data)
-    CELL_FINISHED = "cell_finished"  #: cell, status ("ok" | "error" | "skipped"), execution_count
+    CELL_FINISHED = "cell_finished"
+    #: cell, status ("ok" | "error" | "skipped" | "interrupted"), execution_count
     STOPPED = "stopped"  #: cell, reason; `nbprod.stop` was called
+    METADATA = "metadata"  #: metadata to merge into the notebook's: language_info, widgets
     RUN_FINISHED = "run_finished"  #: status, reason, error?
 
 

@@ -5,11 +5,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from nbprod.core.events import Event
 from nbprod.core.json import JSON
 from nbprod.core.runs import CellError, RunStatus
+
+#: Names of the files in an attempt's folder.
+REQUEST_FILE = "request.json"
+JOURNAL_FILE = "events.jsonl"
+LOG_FILE = "log.txt"
+NOTEBOOK_FILE = "executed.ipynb"
+SCRAPS_FOLDER = "scraps"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +36,42 @@ class AttemptRequest:
     environment: Mapping[str, str] = field(default_factory=dict)  #: added to this process's
     timeout: timedelta | None = None  #: of the whole run
     artifacts: str = ""  #: fsspec URL that sidecars go to
+    grace: timedelta = timedelta(seconds=5)  #: between an interrupt and the kill
+
+    def to_json(self) -> dict[str, JSON]:
+        """Return the request as JSON; durations in seconds, paths as text."""
+        return {
+            "run": self.run,
+            "template": self.template,
+            "fence": self.fence,
+            "folder": str(self.folder),
+            "notebook": str(self.notebook),
+            "parameters": dict(self.parameters),
+            "injected": self.injected,
+            "cwd": str(self.cwd),
+            "workspace": str(self.workspace),
+            "kernel": self.kernel,
+            "environment": dict(self.environment),
+            "timeout": None if self.timeout is None else self.timeout.total_seconds(),
+            "artifacts": self.artifacts,
+            "grace": self.grace.total_seconds(),
+        }
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> "AttemptRequest":
+        """Read a request back from what `to_json` returned."""
+        timeout = fields["timeout"]
+        return cls(
+            **{
+                **fields,
+                "folder": Path(fields["folder"]),
+                "notebook": Path(fields["notebook"]),
+                "cwd": Path(fields["cwd"]),
+                "workspace": Path(fields["workspace"]),
+                "timeout": None if timeout is None else timedelta(seconds=timeout),
+                "grace": timedelta(seconds=fields["grace"]),
+            }
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

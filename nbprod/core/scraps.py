@@ -11,6 +11,7 @@ from nbprod.core.json import JSON
 SCRAP_MIME_PREFIX = "application/scrapbook.scrap."
 SCRAP_METADATA = "scrapbook"
 PROGRESS_MIME = "application/vnd.nbprod.progress+json"
+STOP_MIME = "application/vnd.nbprod.stop+json"  #: {"reason"}; sent by `nbprod.stop`
 
 
 class ScrapType(StrEnum):

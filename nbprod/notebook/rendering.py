@@ -1,0 +1,364 @@
+"""From a template and the journal to the executed notebook: the one place where it is made.
+
+The engine applies each event as it happens, and whoever finds a dead attempt applies the same
+events out of the journal: both get the same notebook.
+"""
+
+import copy
+import html
+import json
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nbprod.core.events import Event, EventType
+from nbprod.core.scraps import SCRAP_METADATA, SCRAP_MIME_PREFIX
+from nbprod.notebook.injection import inject
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
+
+#: papermill's own tag for the cells it adds on an error; it removes them before a new run.
+MARKER_TAG = "papermill-error-cell-tag"
+ANCHOR = "papermill-error-cell"
+_STYLE = (
+    'style="color:red; font-family:Helvetica Neue, Helvetica, Arial, sans-serif; font-size:2em;"'
+)
+#: papermill's word for each of ours.
+_PAPERMILL = {
+    "ok": "completed",
+    "skipped": "completed",
+    "error": "failed",
+    "interrupted": "failed",
+    "running": "running",
+    "not_run": "pending",
+}
+
+
+def render(template: "NotebookNode", events: Iterable[Event]) -> "NotebookNode":
+    """Return the executed notebook that the events tell of, truthful about every cell.
+
+    `metadata.nbprod.status` of each code cell is ok, error, skipped, interrupted or not_run; a
+    cell that was never run says so visibly. Without a RUN_FINISHED event the run is shown as one
+    that ended without a word. `template` is the notebook before parameters went in.
+    """
+    rendering = Rendering(template)
+    for event in events:
+        rendering.apply(event)
+    return rendering.notebook()
+
+
+def is_scrap(output: Mapping[str, Any]) -> bool:
+    """Say whether an output carries a scrap: its data, its display, or both."""
+    metadata = output.get("metadata") or {}
+    return SCRAP_METADATA in metadata or any(
+        mime.startswith(SCRAP_MIME_PREFIX) for mime in output.get("data") or {}
+    )
+
+
+class Rendering:
+    """The state of a notebook under execution, moved by events alone."""
+
+    def __init__(self, template: "NotebookNode") -> None:
+        self._template = template
+        self._cells = [_Cell() for _ in template.cells]
+        self._displays: dict[str, list[dict[str, Any]]] = {}
+        self._metadata: dict[str, Any] = {}
+        self._started: float | None = None
+        self._ended: float | None = None
+        self._finish: Mapping[str, Any] | None = None
+        self._stopped: tuple[int, str] | None = None
+
+    @property
+    def running(self) -> int | None:
+        """Return the index of the cell that started and has not finished."""
+        for index, cell in enumerate(self._cells):
+            if cell.status == "running":
+                return index
+        return None
+
+    def status(self, index: int) -> str:
+        """Return a cell's status as the notebook will say it."""
+        return self._cells[index].status
+
+    def apply(self, event: Event) -> None:
+        """Take in one event. A cell number out of range, from a damaged journal, is ignored."""
+        fields: Mapping[str, Any] = event.fields
+        if event.type is EventType.RUN_STARTED:
+            self._start(event)
+        elif event.type is EventType.METADATA:
+            self._metadata.update(fields.get("metadata", {}))
+        elif event.type is EventType.OUTPUT_UPDATED:
+            for output in self._displays.get(str(fields.get("display_id")), []):
+                output["data"] = fields.get("data", {})
+                output["metadata"] = fields.get("metadata", {})
+        elif event.type is EventType.RUN_FINISHED:
+            self._finish, self._ended = fields, event.t
+        elif event.type is not EventType.PROGRESS:
+            index = fields.get("cell")
+            if isinstance(index, int) and 0 <= index < len(self._cells):
+                self._apply_to_cell(event, self._cells[index], index)
+        self._ended = max(self._ended or event.t, event.t)
+
+    def _start(self, event: Event) -> None:
+        source = str(event.fields.get("injected") or "")
+        parameters = event.fields.get("parameters")
+        if isinstance(parameters, dict):
+            self._template = inject(self._template, source=source, parameters=parameters)
+            for key in ("input_path", "output_path"):
+                self._template.metadata.papermill[key] = event.fields.get(key)
+        self._started = event.t
+        self._cells = [_Cell() for _ in self._template.cells]
+
+    def _apply_to_cell(self, event: Event, cell: "_Cell", index: int) -> None:
+        fields: Mapping[str, Any] = event.fields
+        match event.type:
+            case EventType.CELL_STARTED:
+                cell.status, cell.started = "running", event.t
+            case EventType.OUTPUT:
+                output = cell.append(dict(fields["output"]))
+                if display_id := fields.get("display_id"):
+                    self._displays.setdefault(display_id, []).append(output)
+            case EventType.OUTPUT_CLEARED:
+                cell.outputs = [output for output in cell.outputs if is_scrap(output)]
+            case EventType.SCRAP:
+                cell.append_scrap(dict(fields["output"]), str(fields.get("name")))
+            case EventType.STOPPED:
+                self._stopped = (index, str(fields.get("reason", "")))
+                cell.append(_note(f"Stopped here: {fields.get('reason') or 'no reason given'}"))
+            case EventType.CELL_FINISHED:
+                cell.status, cell.finished = str(fields.get("status")), event.t
+                cell.execution_count = fields.get("execution_count")
+            case _:
+                pass
+
+    def notebook(self) -> "NotebookNode":
+        """Return the notebook as it stands, unfinished cells marked; a copy of its own."""
+        import nbformat
+
+        notebook = nbformat.NotebookNode(self._template)
+        notebook["metadata"] = copy.deepcopy(self._template.metadata)
+        notebook.metadata.update(nbformat.from_dict(self._metadata))
+        why = self._why_not_run()
+        failing: int | None = None
+        cells = []
+        for index, (source, state) in enumerate(
+            zip(self._template.cells, self._cells, strict=True)
+        ):
+            cell = copy.deepcopy(source)
+            cells.append(cell)
+            cell.metadata.setdefault("papermill", {})
+            if cell.cell_type != "code":
+                continue
+            status = "interrupted" if state.status == "running" else state.status
+            if status in ("error", "interrupted"):
+                failing = index
+            outputs = state.finished_outputs()
+            if status == "not_run" and str(cell.source).strip():
+                outputs = [_note(f"Not run: {why}")]
+            cell["outputs"] = [nbformat.from_dict(output) for output in outputs]
+            cell["execution_count"] = state.execution_count
+            cell.metadata["nbprod"] = {"status": status, "cell": index}
+            cell.metadata["papermill"] = state.papermill(status)
+            if state.started is not None:
+                cell.metadata["execution"] = state.execution()
+        notebook["cells"] = cells
+        self._describe_run(notebook, failing=failing)
+        return notebook
+
+    def _describe_run(self, notebook: "NotebookNode", *, failing: int | None) -> None:
+        status, reason = self._outcome()
+        is_bad = status not in ("succeeded", "running")
+        papermill = notebook.metadata.setdefault("papermill", {})
+        papermill["start_time"] = _iso(self._started)
+        papermill["end_time"] = _iso(self._ended)
+        papermill["duration"] = (
+            None if self._started is None or self._ended is None else self._ended - self._started
+        )
+        papermill["exception"] = True if is_bad else None
+        notebook.metadata["nbprod"] = {"status": status, "reason": reason}
+        if self._stopped is not None:
+            notebook.metadata["nbprod"]["stopped"] = self._stopped[1]
+        if is_bad:
+            _add_banner(notebook, status=status, reason=reason, failing=failing)
+
+    def _outcome(self) -> tuple[str, str]:
+        if self._finish is not None:
+            return str(self._finish.get("status")), str(self._finish.get("reason", ""))
+        running = self.running
+        where = "" if running is None else f" while cell {running + 1} was running"
+        return "lost", f"The run ended without a word{where}."
+
+    def _why_not_run(self) -> str:
+        if self._stopped is not None and (self._finish or {}).get("status") == "succeeded":
+            index, reason = self._stopped
+            return f"nbprod.stop ended the run in cell {index + 1}" + (
+                f" ({reason})." if reason else "."
+            )
+        return self._outcome()[1]
+
+
+class _Cell:
+    """What is known of one cell while events come in."""
+
+    def __init__(self) -> None:
+        self.status = "not_run"
+        self.outputs: list[dict[str, Any]] = []
+        self.execution_count: int | None = None
+        self.started: float | None = None
+        self.finished: float | None = None
+
+    def append(self, output: dict[str, Any]) -> dict[str, Any]:
+        if output.get("output_type") != "stream":
+            self.outputs.append(output)
+            return output
+        text = str(output.get("text", ""))
+        last = self.outputs[-1] if self.outputs else None
+        if last is None or last["output_type"] != "stream" or last["name"] != output["name"]:
+            last = {"output_type": "stream", "name": output["name"], "text": [""]}
+            self.outputs.append(last)
+        _write(last["text"], text)
+        return last
+
+    def append_scrap(self, output: dict[str, Any], name: str) -> None:
+        """Append a scrap; one that a loop glues again and again is kept once."""
+        if (output.get("metadata") or {}).get(SCRAP_METADATA, {}).get("data"):
+            self.outputs = [
+                former
+                for former in self.outputs
+                if not (
+                    (glued := (former.get("metadata") or {}).get(SCRAP_METADATA, {})).get("data")
+                    and glued.get("name") == name
+                )
+            ]
+        self.outputs.append(output)
+
+    def finished_outputs(self) -> list[dict[str, Any]]:
+        return [
+            {**output, "text": "".join(output["text"])}
+            if output["output_type"] == "stream"
+            else _valid(output)
+            for output in self.outputs
+        ]
+
+    def papermill(self, status: str) -> dict[str, Any]:
+        ended = self.finished if self.finished is not None else None
+        return {
+            "exception": None if self.started is None else _PAPERMILL[status] == "failed",
+            "start_time": _iso(self.started),
+            "end_time": _iso(ended),
+            "duration": None if ended is None or self.started is None else ended - self.started,
+            "status": _PAPERMILL[status],
+        }
+
+    def execution(self) -> dict[str, Any]:
+        """Return Jupyter's own record of a cell's timing, which JupyterLab shows."""
+        times = {"iopub.execute_input": _iso(self.started)}
+        if self.finished is not None:
+            times["shell.execute_reply"] = _iso(self.finished)
+        return times
+
+
+def _write(lines: list[str], text: str) -> None:
+    r"""Add text to a stream as a terminal would: what follows `\r` overwrites its line.
+
+    tqdm writes one refresh after another that way; kept apart they made most of a notebook.
+    The last item of `lines` is the line that is not finished yet.
+    """
+    parts = (lines.pop() + text).split("\n")
+    for part in parts[:-1]:
+        lines.append(part.rstrip("\r").rsplit("\r", 1)[-1] + "\n")
+    tail = parts[-1]
+    if tail.endswith("\r"):
+        # Whether it erases the line depends on the next character: `\r\n` is a line's end.
+        lines.append(tail.rstrip("\r").rsplit("\r", 1)[-1] + "\r")
+    else:
+        lines.append(tail.rsplit("\r", 1)[-1])
+
+
+def _valid(output: dict[str, Any]) -> dict[str, Any]:
+    """Return the output as nbformat accepts it.
+
+    Altair's "mimetype" renderer puts a mapping under a mime type that does not end in +json;
+    nbformat refuses the whole notebook for it.
+    """
+    data = output.get("data")
+    if not isinstance(data, dict):
+        return output
+    fixed = {
+        mime: json.dumps(value)
+        if not isinstance(value, (str, list))
+        and mime != "application/json"
+        and not mime.endswith("+json")
+        else value
+        for mime, value in data.items()
+    }
+    return {**output, "data": fixed}
+
+
+def _note(text: str) -> dict[str, Any]:
+    """Return an output that we, not the kernel, put below a cell."""
+    return {
+        "output_type": "display_data",
+        "data": {"text/plain": text, "text/markdown": f"*{_escape(text)}*"},
+        "metadata": {"nbprod": {"note": True}},
+    }
+
+
+def _escape(text: str) -> str:
+    escaped = html.escape(text, quote=False).replace("\n", " ")
+    for character in "\\`*_[]":
+        escaped = escaped.replace(character, "\\" + character)
+    return escaped
+
+
+def _add_banner(notebook: "NotebookNode", *, status: str, reason: str, failing: int | None) -> None:
+    """Say at the top that the run went wrong, with a link to the cell, as papermill does."""
+    import nbformat
+
+    words = f"This run {'failed' if status == 'failed' else 'was ' + status}. {html.escape(reason)}"
+    if failing is not None:
+        anchor = nbformat.v4.new_markdown_cell(
+            f'<span id="{ANCHOR}" {_STYLE}>The run ended in the next cell:</span>',
+            id="nbprod-error-cell",
+        )
+        anchor.metadata["tags"] = [MARKER_TAG]
+        notebook.cells.insert(failing, anchor)
+        words += f' <a href="#{ANCHOR}">Go to the cell.</a>'
+    banner = nbformat.v4.new_markdown_cell(
+        f"<span {_STYLE}>{words}</span>", id="nbprod-error-banner"
+    )
+    banner.metadata["tags"] = [MARKER_TAG]
+    # Front matter must stay the first cell, else it is none.
+    first = int(bool(notebook.cells) and notebook.cells[0].cell_type == "raw")
+    notebook.cells.insert(first, banner)
+
+
+def _iso(t: float | None) -> str | None:
+    return None if t is None else datetime.fromtimestamp(t, UTC).isoformat()
+
+
+def write_notebook(notebook: "NotebookNode", path: Path) -> str:
+    """Write a notebook whole or not at all, and return the sha256 of its bytes.
+
+    The text is nbformat's own, without its validation, which takes seconds on a large notebook
+    and only logs what it finds.
+    """
+    import hashlib
+    import os
+
+    import nbformat
+
+    text: str = nbformat.v4.writes(notebook)
+    content = (text + "\n").encode("utf-8", "backslashreplace")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return hashlib.sha256(content).hexdigest()

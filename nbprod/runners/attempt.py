@@ -1,0 +1,175 @@
+"""The attempt process: papermill with our engine, for one request.
+
+`python -P -m nbprod.runners.attempt request.json`, started by a runner on this machine or another.
+What it found is in its folder: the journal, and the executed notebook.
+"""
+
+import contextlib
+import json
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nbprod.core.events import Event, EventType
+from nbprod.core.runner import JOURNAL_FILE, NOTEBOOK_FILE, AttemptRequest
+from nbprod.core.runs import RunStatus
+from nbprod.notebook.journal import Journal
+from nbprod.notebook.kernel import RUN_FOLDER_VARIABLE, RUN_VARIABLE, WORKSPACE_VARIABLE
+from nbprod.runners.processes import die_with_parent, end_all
+from nbprod.runners.watch import Ending, Watch
+
+if TYPE_CHECKING:
+    from nbprod.runners.engine import Outcome
+
+#: Exit statuses; the numbers of sysexits.h where it has one.
+DONE, UNSUCCESSFUL, IO_ERROR, ORPHANED = 0, 1, 74, 75
+#: pid of the process that must live for the attempt to go on.
+SUPERVISOR_VARIABLE = "NBPROD_SUPERVISOR"
+
+
+def main(argv: list[str]) -> int:
+    """Execute the request in the file `argv[0]`; return the exit status."""
+    request = AttemptRequest.from_json(json.loads(Path(argv[0]).read_text(encoding="utf-8")))
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(name)s: %(message)s"
+    )
+    # papermill's own two lines and traitlets' errors repeat what the journal says better.
+    logging.getLogger("papermill").setLevel(logging.ERROR)
+    os.environ.update(request.environment)
+    os.environ[RUN_VARIABLE] = request.run
+    os.environ[RUN_FOLDER_VARIABLE] = str(request.folder)
+    os.environ[WORKSPACE_VARIABLE] = str(request.workspace)
+    watch = _start_watch(request)
+    try:
+        with Journal(request.folder / JOURNAL_FILE) as journal:
+            outcome = execute(request, journal, watch)
+        _write_notebook(request, outcome)
+    except OSError as error:
+        # The journal says no more from here on; the supervisor completes it from the exit status.
+        _complain(error)
+        return IO_ERROR
+    finally:
+        watch.finish()
+        end_all(request.folder)
+    return DONE if outcome.status is RunStatus.SUCCEEDED else UNSUCCESSFUL
+
+
+def execute(request: AttemptRequest, journal: Journal, watch: Watch) -> "Outcome":
+    """Run the notebook under papermill and return how it ended; RUN_FINISHED is journaled."""
+    import nbformat
+    import papermill
+    import psutil
+    from papermill.engines import papermill_engines
+    from papermill.exceptions import PapermillExecutionError
+
+    from nbprod.notebook.injection import inject
+    from nbprod.notebook.rendering import Rendering
+    from nbprod.runners.engine import NbprodEngine, Outcome
+
+    # The entry point does the same; a checkout that was not installed anew may lack it.
+    papermill_engines.register("nbprod", NbprodEngine)
+    template = nbformat.read(request.notebook, as_version=4)
+    parameters = dict(request.parameters)
+    notebook = inject(template, source=request.injected, parameters=parameters)
+    # Of the template itself and not of papermill's copy: whoever renders from the journal has no
+    # other, and both must come out alike.
+    outcome = Outcome(rendering=Rendering(template))
+
+    def record(event: Event) -> None:
+        journal.write(event)
+        _log(event)
+
+    # papermill finds the error output and raises; the outcome says it with more truth.
+    with contextlib.suppress(PapermillExecutionError):
+        papermill.execute_notebook(
+            notebook,
+            None,
+            engine_name="nbprod",
+            kernel_name=request.kernel or _default_kernel(notebook),
+            cwd=request.cwd,
+            progress_bar=False,
+            request_save_on_cell_execute=False,
+            record=record,
+            watch=watch,
+            outcome=outcome,
+            started={
+                "pid": os.getpid(),
+                "pid_started": psutil.Process().create_time(),
+                "parameters": parameters,
+                "injected": request.injected,
+                "input_path": str(request.notebook),
+                "output_path": str(request.folder / NOTEBOOK_FILE),
+            },
+        )
+    return outcome
+
+
+def _default_kernel(notebook: Any) -> str | None:
+    """Return python3 for a notebook that names no kernel; papermill refuses those."""
+    return None if notebook.metadata.get("kernelspec", {}).get("name") else "python3"
+
+
+def _start_watch(request: AttemptRequest) -> Watch:
+    supervisor = int(os.environ.get(SUPERVISOR_VARIABLE, "0")) or None
+
+    def leave() -> None:
+        end_all(request.folder)
+        os._exit(ORPHANED)
+
+    watch = Watch(
+        timeout=request.timeout, grace=request.grace, supervisor=supervisor, on_orphaned=leave
+    )
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        # A function, not SIG_IGN: the kernel would inherit that and could not be interrupted.
+        signal.signal(signum, lambda *_: watch.request(Ending.CANCELLED))
+    if supervisor is not None:
+        # Sooner than the watch's next look; what it must not do is kill us before we have
+        # ended what we started.
+        die_with_parent(supervisor, signal.SIGTERM)
+    watch.start()
+    return watch
+
+
+def _write_notebook(request: AttemptRequest, outcome: "Outcome") -> None:
+    from nbprod.notebook.rendering import write_notebook
+
+    if outcome.rendering is not None:
+        write_notebook(outcome.rendering.notebook(), request.folder / NOTEBOOK_FILE)
+
+
+def _log(event: Event) -> None:
+    """Write to the log what someone who reads it wants: cells, and what they printed."""
+    logger = logging.getLogger("nbprod.run")
+    fields: Any = event.fields
+    match event.type:
+        case EventType.CELL_STARTED:
+            logger.info("cell %d started", fields["cell"] + 1)
+        case EventType.CELL_FINISHED:
+            logger.info("cell %d: %s", fields["cell"] + 1, fields["status"])
+        case EventType.RUN_FINISHED:
+            logger.info("%s: %s", fields["status"], fields["reason"])
+        case EventType.OUTPUT if fields["output"].get("output_type") == "stream":
+            _write_log(str(fields["output"]["text"]))
+        case _:
+            return
+
+
+def _write_log(text: str) -> None:
+    try:
+        sys.stderr.write(text)
+        sys.stderr.flush()
+    except (OSError, UnicodeError):
+        # A log that cannot be written ends no run; the journal has the same text.
+        return
+
+
+def _complain(error: OSError) -> None:
+    logging.raiseExceptions = False
+    _write_log(f"The attempt's folder cannot be written: {error}\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,115 @@
+"""The papermill engine: executes cells, journals what happens, and is truthful about the end.
+
+`papermill x.ipynb y.ipynb --engine nbprod` works too: then there is no run folder, nothing is
+journaled to disk, and papermill writes the notebook that is rendered here.
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from papermill.engines import Engine, NotebookExecutionManager  # noqa: TID253 - it is its engine
+
+from nbprod.core.events import Event, EventType
+from nbprod.core.runs import CellError, RunStatus
+from nbprod.notebook.rendering import Rendering
+from nbprod.runners.finish import run_finished
+from nbprod.runners.kernel_run import KernelRun
+from nbprod.runners.watch import Watch
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
+
+logger = logging.getLogger(__name__)
+
+Record = Callable[[Event], None]
+
+
+@dataclass(slots=True, kw_only=True)
+class Outcome:
+    """How an execution ended. The attempt hands an empty one in and reads it afterwards."""
+
+    status: RunStatus = RunStatus.RUNNING
+    reason: str = ""
+    error: CellError | None = None
+    rendering: Rendering | None = None
+
+
+class NbprodEngine(Engine):  # type: ignore[misc]  # papermill publishes no types
+    """Executes a notebook with one rewrite at its end instead of two per cell."""
+
+    @classmethod
+    def execute_notebook(
+        cls,
+        nb: "NotebookNode",
+        kernel_name: str,
+        *,
+        output_path: str | None = None,
+        progress_bar: bool | Mapping[str, Any] = True,
+        log_output: bool = False,
+        start_timeout: int = 60,
+        record: Record | None = None,
+        started: Mapping[str, Any] | None = None,
+        watch: Watch | None = None,
+        outcome: Outcome | None = None,
+        **_: Any,
+    ) -> "NotebookNode":
+        """Execute every cell and return the executed notebook, a copy.
+
+        `record` gets each event (the journal's `write`), `started` the fields of RUN_STARTED,
+        `watch` the pid of the kernel. `output_path` is papermill's; papermill writes to it.
+        """
+        outcome = Outcome() if outcome is None else outcome
+        rendering = outcome.rendering = outcome.rendering or Rendering(nb)
+        # Only for its progress bar: without a path its two saves per cell do nothing.
+        bar = NotebookExecutionManager(
+            nb, output_path=None, log_output=log_output, progress_bar=progress_bar
+        )
+
+        def note(event: Event) -> None:
+            rendering.apply(event)
+            if record is not None:
+                record(event)
+            if event.type is EventType.CELL_FINISHED and bar.pbar:
+                bar.pbar.update(1)
+            if log_output and event.type is EventType.OUTPUT:
+                _log_output(event)
+
+        run = KernelRun(
+            nb,
+            kernel_name=kernel_name,
+            note=note,
+            watch=watch or Watch(),
+            start_timeout=start_timeout,
+            started=started or {},
+        )
+        try:
+            outcome.status, outcome.reason, outcome.error = run.execute()
+        finally:
+            bar.cleanup_pbar()
+        note(run_finished(outcome.status, outcome.reason, outcome.error))
+        if record is not None:
+            return nb
+        return _for_papermill(rendering.notebook(), outcome)
+
+
+def _log_output(event: Event) -> None:
+    output: Any = event.fields.get("output")
+    text = output.get("text") or (output.get("data") or {}).get("text/plain")
+    if text:
+        logger.info("%s", text)
+
+
+def _for_papermill(notebook: "NotebookNode", outcome: Outcome) -> "NotebookNode":
+    """Leave the error banner to papermill, which adds its own and then raises."""
+    from nbprod.notebook.rendering import MARKER_TAG
+
+    notebook.cells = [
+        cell for cell in notebook.cells if MARKER_TAG not in cell.metadata.get("tags", [])
+    ]
+    if outcome.error is not None and outcome.error.cell is None:
+        from papermill.exceptions import PapermillException
+
+        raise PapermillException(outcome.reason)
+    return notebook

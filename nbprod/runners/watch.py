@@ -1,0 +1,76 @@
+"""The thread that ends an attempt from beside it: on request, at its deadline, when orphaned."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from enum import StrEnum
+
+
+class Ending(StrEnum):
+    """Why an attempt must end before its notebook does."""
+
+    CANCELLED = "cancelled"  #: someone asked
+    TIMED_OUT = "timed_out"  #: its whole time is over
+
+
+class Watch(threading.Thread):
+    """Interrupts the kernel when the attempt must end, and kills it after a grace.
+
+    It polls: a tenth of a second is soon enough, and the main thread may be deep in a library
+    that never looks at a flag.
+    """
+
+    def __init__(
+        self,
+        *,
+        timeout: timedelta | None = None,
+        grace: timedelta = timedelta(seconds=5),
+        supervisor: int | None = None,
+        on_orphaned: Callable[[], None] = lambda: None,
+    ) -> None:
+        super().__init__(name="nbprod-watch", daemon=True)
+        self.ending: Ending | None = None
+        self.kernel: int | None = None  #: pid of the kernel, leader of its process group
+        self._deadline = None if timeout is None else time.monotonic() + timeout.total_seconds()
+        self._grace = grace.total_seconds()
+        self._supervisor = supervisor
+        self._on_orphaned = on_orphaned
+        self._kill_at: float | None = None
+        self._over = threading.Event()
+
+    def request(self, ending: Ending) -> None:
+        """Ask for the end; the first reason stays. Safe in a signal handler."""
+        if self.ending is None:
+            self.ending = ending
+
+    def finish(self) -> None:
+        """Stop watching: the attempt has ended by itself."""
+        self._over.set()
+
+    def run(self) -> None:
+        """Poll until the attempt is over."""
+        while not self._over.wait(0.1):
+            if self._supervisor is not None and os.getppid() != self._supervisor:
+                self._on_orphaned()
+                return
+            now = time.monotonic()
+            if self._deadline is not None and now > self._deadline:
+                self.request(Ending.TIMED_OUT)
+            if self.ending is None:
+                continue
+            if self._kill_at is None:
+                self._kill_at = now + self._grace
+                self._signal_kernel(signal.SIGINT)
+            elif now > self._kill_at:
+                self._signal_kernel(signal.SIGKILL)
+
+    def _signal_kernel(self, signum: int) -> None:
+        if self.kernel is None:
+            return
+        try:
+            os.killpg(self.kernel, signum)
+        except (ProcessLookupError, PermissionError):
+            return
