@@ -52,7 +52,7 @@ class Finding:
 @click.command()
 @json_option
 def doctor(*, as_json: bool) -> int:
-    """Look at everything nbprod needs, and say what to do about what is missing."""
+    """Say what is installed, reachable or missing, and what to do."""
     findings = list(_examine())
     if as_json:
         print_json(findings)

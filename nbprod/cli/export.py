@@ -11,7 +11,9 @@ from nbprod.cli.output import workspace
 @click.argument("reference", metavar="NAME@ALIAS")
 @click.argument("folder", type=click.Path(path_type=Path))
 def export(reference: str, folder: Path) -> None:
-    """Write a version into FOLDER: its files, SHA256SUMS, lineage and verdicts as JSON.
+    """Write a model as plain files, for use without nbprod.
+
+    FOLDER gets its files, SHA256SUMS, and its lineage and verdicts as JSON.
 
     `sha256sum -c SHA256SUMS` and `from_pretrained` read it with nbprod uninstalled.
     """

@@ -33,7 +33,9 @@ KEEP = {
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path), default=".")
 def init(folder: Path) -> None:
-    """Make a workspace in FOLDER: nbprod.toml, templates/, notebooks/, scheduler/, .gitignore.
+    """Make a workspace in FOLDER.
+
+    It gets nbprod.toml, templates/, notebooks/, scheduler/ and .gitignore.
 
     Files that are there already are left as they are.
     """

@@ -86,6 +86,7 @@ def show(name: str, *, limit: int, as_json: bool) -> None:
 @json_option
 def run(name: str, *, quiet: bool, dry_run: bool, as_json: bool) -> int:
     """Run a job in the foreground. Exits with 3 when a gate blocks its promotion."""
+    from nbprod.cli.job_progress import job_shown
     from nbprod.cli.summary import print_summary
     from nbprod.jobs.execute import run_job
     from nbprod.jobs.file import find_job
@@ -97,7 +98,7 @@ def run(name: str, *, quiet: bool, dry_run: bool, as_json: bool) -> int:
         plan_job(ws, job)
         click.echo(f"{job.name}: {len(job.steps)} steps, all as they should be. Nothing was run.")
         return DONE
-    with job_progress(job.name, quiet=quiet or as_json) as progress:
+    with job_shown(quiet=quiet or as_json) as progress:
         outcome = run_job(ws, job, progress=progress)
     if as_json:
         print_json(outcome)

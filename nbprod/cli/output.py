@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from nbprod.core.runs import Run
+    from nbprod.notebook.discovery import Found
     from nbprod.workspace import Workspace
 
 F = TypeVar("F", bound=Callable[..., object])
@@ -47,6 +48,22 @@ def workspace() -> "Workspace":
     import nbprod
 
     return nbprod.open()
+
+
+def templates_here() -> "tuple[Workspace | None, dict[str, Found]]":
+    """Return the workspace and its templates; outside of one, the installed ones.
+
+    Reading templates needs no workspace: that is how a newcomer finds out what there is.
+    """
+    import nbprod
+    from nbprod.core.errors import WorkspaceNotFoundError
+    from nbprod.notebook.discovery import find_templates
+
+    try:
+        ws = nbprod.open()
+    except WorkspaceNotFoundError:
+        return None, find_templates(None)
+    return ws, ws.templates()
 
 
 def console(*, err: bool = False) -> "Console":

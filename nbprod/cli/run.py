@@ -22,7 +22,7 @@ from nbprod.cli.progress import shown
 def run(
     template: str, pairs: tuple[str, ...], *, allow_unknown: bool, quiet: bool, as_json: bool
 ) -> int:
-    """Execute a template, or any papermill notebook, and record the run.
+    """Execute a template or any papermill notebook.
 
     TEMPLATE is a name from `nbprod templates list` or a path.
     """

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 import click
 
 from nbprod.cli.main import DONE, FAILED
-from nbprod.cli.output import json_option, number, print_json, table, workspace
+from nbprod.cli.output import json_option, number, print_json, table, templates_here, workspace
+from nbprod.core.errors import NbprodError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,20 +25,26 @@ def templates() -> None:
 @json_option
 def list_templates(*, as_json: bool) -> None:
     """List templates: the workspace's own, then installed packages', then the built-in ones."""
-    from nbprod.notebook.template import load_template
-
-    found = [
-        (name, entry.origin, load_template(entry.path, name=name))
-        for name, entry in workspace().templates().items()
-    ]
+    _, listed = templates_here()
+    found = []
+    for name, entry in listed.items():
+        try:
+            found.append(entry.load())
+        except NbprodError as error:  # one that is broken must not hide the others
+            click.echo(f"{name} cannot be read. {error.what}\n{error.do}\n", err=True)
     if as_json:
-        print_json([_described(template) | {"origin": origin} for _, origin, template in found])
+        print_json([_described(template) for template in found])
         return
     table(
         ("TEMPLATE", "KIND", "FROM", "TITLE"),
         [
-            (name, template.front_matter.kind or "", origin, template.front_matter.title or "")
-            for name, origin, template in found
+            (
+                template.name,
+                str(template.front_matter.kind or ""),
+                template.package if template.origin == "package" else str(template.origin),
+                template.title,
+            )
+            for template in found
         ],
     )
 
@@ -50,7 +57,7 @@ def show(name: str, *, schema: bool, as_json: bool) -> None:
     """Show a template: its parameters, the scraps it promises, what it asks for."""
     from nbprod.notebook.schema import json_schema
 
-    template = workspace().template(name)
+    template = _template(name)
     if schema:
         print_json(json_schema(template))
         return
@@ -84,11 +91,21 @@ def show(name: str, *, schema: bool, as_json: bool) -> None:
     click.echo(f"\nRun it: nbprod run {template.name}")
 
 
+def _template(name: str) -> "Template":
+    from pathlib import Path
+
+    from nbprod.notebook.discovery import find_template
+
+    ws, _ = templates_here()
+    return find_template(name, folder=ws.templates_folder if ws else None, cwd=Path.cwd())
+
+
 def _described(template: "Template") -> dict[str, object]:
     front = template.front_matter
     return {
         "name": template.name,
         "path": str(template.path),
+        "origin": template.origin,
         "digest": template.digest,
         "kind": front.kind,
         "title": front.title,
@@ -107,30 +124,27 @@ def check(name: str | None, *, rules: bool, as_json: bool) -> int:
     """Check a template, or all of the workspace's, against the rules NB001, NB002, ..."""
     from nbprod.notebook.checks import check as check_template
     from nbprod.notebook.rules import RULES
-    from nbprod.notebook.template import load_template
 
     if rules:
         if as_json:
-            print_json(list(RULES.values()))
+            print_json([{"code": r.code, "title": r.title, "why": r.why} for r in RULES.values()])
         for rule in () if as_json else RULES.values():
             click.echo(f"{rule.code}  {rule.title}\n       {rule.why}")
         return DONE
-    ws = workspace()
+    ws, listed = templates_here()
     if name:
-        chosen = [ws.template(name)]
+        chosen = [_template(name)]
     else:
-        own = ws.templates_folder.resolve()
+        # Outside a workspace there are none of one's own: then the installed ones are checked.
         chosen = [
-            load_template(entry.path, name=key)
-            for key, entry in ws.templates().items()
-            if entry.path.resolve().is_relative_to(own)
+            entry.load() for entry in listed.values() if ws is None or entry.origin == "workspace"
         ]
     findings = [(template, finding) for template in chosen for finding in check_template(template)]
     if as_json:
         print_json([{"template": template.name, "finding": item} for template, item in findings])
         return FAILED if findings else DONE
     for template, finding in findings:
-        where = f", cell {finding.cell}" if finding.cell is not None else ""
+        where = f", {finding.place}" if finding.place else ""
         click.echo(f"{template.name}{where}: {finding.code} {finding.message}")
         click.echo(f"    why: {finding.why}")
     count = len(chosen)
@@ -141,7 +155,13 @@ def check(name: str | None, *, rules: bool, as_json: bool) -> int:
 
 @templates.command()
 @click.argument("name")
-@click.option("--kind", type=click.Choice(KINDS), default="explore", show_default=True)
+@click.option(
+    "--kind",
+    type=click.Choice(KINDS),
+    default="explore",
+    show_default=True,
+    help="What it is for; decides what it begins with.",
+)
 def new(name: str, *, kind: str) -> None:
     """Begin a template that runs as it is and passes `check`."""
     from nbprod.notebook.scaffold import new_template
