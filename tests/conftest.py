@@ -16,6 +16,15 @@ import pytest
 #: root ignores file modes, and PostgreSQL refuses to run as root: "nobody" stands in.
 NOBODY = 65534
 AS_NOBODY = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--")
+#: The interpreter may lie in a home that nobody else can enter: first import, then drop.
+DROP = f"""
+def drop_privileges():
+    import os
+    if os.geteuid() == 0:
+        os.setgroups([])
+        os.setresgid({NOBODY}, {NOBODY}, {NOBODY})
+        os.setresuid({NOBODY}, {NOBODY}, {NOBODY})
+"""
 Python = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
@@ -41,8 +50,11 @@ def public_folder() -> Iterator[Path]:
 
 @pytest.fixture
 def unprivileged_python() -> Python:
-    """Run Python code as a user whom file modes bind, whoever runs the tests."""
-    return lambda code, *arguments: _python(code, *arguments, before=_unprivileged())
+    """Run Python code in which `drop_privileges()` makes it a user whom file modes bind.
+
+    Everything must be imported before, if only by doing the same thing elsewhere.
+    """
+    return lambda code, *arguments: _python(DROP + code, *arguments)
 
 
 @pytest.fixture

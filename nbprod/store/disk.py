@@ -24,10 +24,15 @@ def disk_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in FULL:
-            raise DiskFullError(str(path)) from error
+            raise DiskFullError(str(path), _existing(path)) from error
         if error.errno in REFUSED:
-            raise ReadOnlyError(str(path)) from error
+            raise ReadOnlyError(str(path), _existing(path)) from error
         raise
+
+
+def _existing(path: Path) -> str:
+    """Return the part of `path` that exists: what `ls` and `df` can be asked about."""
+    return next((str(part) for part in (path, *path.parents) if os.path.lexists(part)), ".")
 
 
 def sync_folder(folder: Path) -> None:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 PATIENCE_SECONDS = 30.0
 #: Less room than this on the disk explains an I/O error of SQLite.
 LITTLE_ROOM_BYTES = 1 << 20
+#: A new SQLite store has this at the end of its name until it is complete.
+MAKING = ".making"
 
 
 def shown(url: "sa.URL") -> str:
@@ -33,7 +35,7 @@ def shown(url: "sa.URL") -> str:
 def translate(error: BaseException, url: "sa.URL") -> NbprodError | None:
     """Return the error that says what to do about a driver's `error`; None leaves it as it is."""
     if url.get_backend_name() == "sqlite":
-        return _sqlite(error, Path(str(url.database)))
+        return _sqlite(error, Path(str(url.database).removesuffix(MAKING)))
     return _postgresql(error, url)
 
 
@@ -48,11 +50,11 @@ def _sqlite(error: BaseException, path: Path) -> NbprodError | None:
                 return ReadOnlyError(str(path))
             return StoreUnreachableError(str(path), f"SQLite says: {error}.")
         case "FULL":
-            return DiskFullError(str(path))
+            return DiskFullError(str(path), str(path.parent))
         case "IOERR":
             room = os.statvfs(path.parent)
             if room.f_bavail * room.f_frsize < LITTLE_ROOM_BYTES:
-                return DiskFullError(str(path))
+                return DiskFullError(str(path), str(path.parent))
             return StoreUnreachableError(
                 str(path), f"SQLite says: {error}. {os.strerror(errno.EIO)}."
             )

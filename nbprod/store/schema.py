@@ -5,6 +5,7 @@ other process can see half of it, and setting WAL, which needs the file alone, m
 (eight processes that set it at once gave "database is locked" in 8 of 60 rounds).
 """
 
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +15,7 @@ import sqlalchemy as sa
 
 from nbprod.core.errors import NewerStoreError, NotAStoreError, StoreBusyError, StoreError
 from nbprod.store.disk import disk_errors, sync_folder
-from nbprod.store.failures import PATIENCE_SECONDS, damaged, shown
+from nbprod.store.failures import MAKING, PATIENCE_SECONDS, damaged, shown, translate
 from nbprod.store.tables import metadata
 
 #: The table that holds the revision; not Alembic's own name, so that a PostgreSQL database
@@ -115,19 +116,20 @@ def _check(url: sa.URL, connect: Connect) -> bool:
 
 
 def _create_sqlite(path: Path, url: sa.URL, connect: Connect) -> None:
-    making = path.with_name(f"{path.name}.making")
+    making = path.with_name(path.name + MAKING)
     try:
         with disk_errors(path.parent):
             for leftover in (making, *_companions(making)):
                 leftover.unlink(missing_ok=True)
         engine = connect(url.set(database=str(making)))
         try:
-            with engine.connect() as connection:
-                connection.connection.cursor().execute("PRAGMA journal_mode = WAL").close()
+            _pragma(engine, "journal_mode = WAL")
             with engine.begin() as connection:
                 migrate(connection)
+            # a rename leaves the log behind: move it into the file, and fail if it will not fit
+            _pragma(engine, "wal_checkpoint(TRUNCATE)")
         finally:
-            engine.dispose()  # the last connection out moves the log into the file
+            engine.dispose()
         with disk_errors(path.parent):
             for leftover in _companions(path):
                 leftover.unlink(missing_ok=True)
@@ -137,6 +139,17 @@ def _create_sqlite(path: Path, url: sa.URL, connect: Connect) -> None:
         for leftover in (making, *_companions(making)):
             leftover.unlink(missing_ok=True)
         raise
+
+
+def _pragma(engine: sa.Engine, pragma: str) -> None:
+    # these two are refused inside a transaction, which every connection of ours begins
+    connection = engine.raw_connection()
+    try:
+        connection.cursor().execute(f"PRAGMA {pragma}")
+    except sqlite3.Error as error:
+        raise translate(error, engine.url) or error from error
+    finally:
+        connection.close()
 
 
 def _companions(path: Path) -> tuple[Path, Path]:

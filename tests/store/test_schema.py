@@ -100,9 +100,9 @@ def test_eight_processes_make_a_store_at_once(store_url: str, tmp_path: Path) ->
 
 
 def test_a_new_file_is_in_wal_mode_and_leaves_nothing_half_made(tmp_path: Path) -> None:
-    with Store.open("sqlite:///.nbprod/store.db", root=tmp_path) as store:
-        with store.read() as connection:
-            mode = connection.exec_driver_sql("PRAGMA journal_mode").scalar()
+    store = Store.open("sqlite:///.nbprod/store.db", root=tmp_path)
+    with store, store.read() as connection:
+        mode = connection.exec_driver_sql("PRAGMA journal_mode").scalar()
 
     assert mode == "wal"
     assert sorted(path.name for path in (tmp_path / ".nbprod").iterdir()) == [

@@ -82,23 +82,23 @@ class NotAStoreError(StoreError):
 class ReadOnlyError(StoreError):
     """A place that nbprod must write to does not let it."""
 
-    def __init__(self, path: str) -> None:
-        super().__init__(path)
+    def __init__(self, path: str, there: str = "") -> None:
+        super().__init__(path, there)  # `there`: the part of `path` that exists, to look at
         self.path = path
         self.what = f"{path} cannot be written."
         self.why = "Its folder or its filesystem is read-only for this user."
-        self.do = f"See who may write there: ls -ld {path}"
+        self.do = f"See who may write there: ls -ld {there or path}"
 
 
 class DiskFullError(StoreError):
     """The disk has no room left, or the user's quota is spent."""
 
-    def __init__(self, path: str) -> None:
-        super().__init__(path)
+    def __init__(self, path: str, there: str = "") -> None:
+        super().__init__(path, there)
         self.path = path
         self.what = f"{path} could not be written: the disk is full."
         self.why = "What was being written was taken back; what was there before is untouched."
-        self.do = f"Make room and try again: df -h {path}"
+        self.do = f"Make room and try again: df -h {there or path}"
 
 
 class StaleFenceError(StoreError):
