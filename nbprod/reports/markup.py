@@ -4,7 +4,10 @@ BeautifulSoup comes with nbconvert, which requires it. The page's Content-Securi
 second wall: whatever slips through here, a browser neither runs nor fetches it.
 """
 
-from bs4 import BeautifulSoup, Comment, Tag
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bs4 import Tag
 
 #: Elements that run, fetch, submit or change the page around them. They go with their content.
 _DROPPED = (
@@ -40,6 +43,8 @@ def clean(fragment: str, *, demote: int = 0) -> str:
     """
     if "<" not in fragment:
         return fragment
+    from bs4 import BeautifulSoup, Comment  # 0.1 s, and most commands render nothing
+
     soup = BeautifulSoup(fragment, "html.parser")
     for comment in soup.find_all(string=lambda text: isinstance(text, Comment)):
         comment.extract()
@@ -59,7 +64,7 @@ def clean(fragment: str, *, demote: int = 0) -> str:
     return str(soup)
 
 
-def _clean_attributes(element: Tag) -> None:
+def _clean_attributes(element: "Tag") -> None:
     for name in list(element.attrs):
         if _must_go(element.name, name.lower(), str(element.attrs[name]).strip()):
             del element.attrs[name]
