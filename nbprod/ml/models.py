@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from nbprod.core.digest import digest_folder
 from nbprod.core.errors import (
     ModelNotFoundError,
     UnreadableCardError,
@@ -67,6 +68,14 @@ def find_model(reference: str) -> Path | str:
         f"Looked for the folder {folder}; relative paths start at the workspace root.",
         "See the registered models: nbprod models list",
     )
+
+
+def describe(reference: str) -> str:
+    """Return what a model began as, in words that mean the same on every machine."""
+    if reference.startswith("package:"):
+        return reference
+    place = find_model(reference)
+    return place if isinstance(place, str) else f"sha256:{digest_folder(place)}"
 
 
 def _folder_in_package(reference: str) -> Path:

@@ -38,6 +38,7 @@ def class_balance(labels: pd.Series, *, title: str = "How many examples each cla
     axes.bar_label(bars, labels=[f"{count:,}" for count in counts], padding=4, color=MUTED)
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     axes.set_xlim(0, counts.max() * 1.1)
+    axes.margins(y=0.015)
     axes.set_title(title)
     only_lines_up(axes)
 
@@ -54,9 +55,10 @@ def lengths(counts: pd.Series, *, limit: int | None = None, unit: str = "words")
     _note(axes, median, f"median {median:.0f}", ORANGE)
     if limit is not None and limit <= top:
         axes.axvline(limit, color=RED, linewidth=1.6, linestyle=(0, (4, 2)))
-        _note(axes, limit, f"cut at {limit}: {(counts > limit).mean():.1%} lose their end", RED)
+        _note(axes, limit, "cut here", RED)
+    cut = "" if limit is None else f"; {(counts > limit).mean():.1%} are cut at {limit}"
     axes.set_title(f"How long the texts are, in {unit}")
-    axes.set_xlabel(f"{unit} (the last bar holds everything longer)")
+    axes.set_xlabel(f"{unit} (the last bar holds everything longer{cut})")
     axes.set_ylabel("texts")
     axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     only_lines_across(axes)
@@ -155,13 +157,19 @@ def confusion(evaluation: Evaluation, role: str) -> None:
 def reliability(evaluation: Evaluation) -> None:
     """Draw how often each model is right when it says it is so sure."""
     _, axes = plt.subplots(figsize=(WIDE * 0.62, 4.2))
-    axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
-    axes.text(0.97, 0.985, "as sure as right ", ha="right", va="top", color=MUTED, size=9)
+    dashes = (0, (4, 3))
+    axes.plot([0, 1], [0, 1], color=MUTED, lw=1, linestyle=dashes, label="as sure as right")
     for role in evaluation.probabilities:
         table = calibration(evaluation.of(role))
         table = table[table["rows"] >= 10]  # fewer say nothing
         axes.plot(
-            table["score"], table["right"], color=ROLE_COLOURS[role], marker="o", lw=2, label=role
+            table["score"],
+            table["right"],
+            color=ROLE_COLOURS[role],
+            marker="o",
+            linewidth=2,
+            label=role,
+            zorder=_depth(role),
         )
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1)
@@ -171,6 +179,11 @@ def reliability(evaluation: Evaluation) -> None:
     axes.set_ylabel("how often it is right")
     axes.set_title("Calibration")
     axes.legend(loc="upper left")
+
+
+def _depth(role: str) -> int:
+    """Return where to draw a model: the candidate over the champion where they agree."""
+    return 4 if role == "candidate" else 3
 
 
 def precision_recall(evaluation: Evaluation) -> None:
@@ -189,7 +202,9 @@ def precision_recall(evaluation: Evaluation) -> None:
                 curves.append(np.interp(recall, at[::-1], best[::-1]))
         mean = np.mean(curves, axis=0)
         name = f"{role} (area {np.trapezoid(mean, recall):.2f})"
-        axes.plot(recall, mean, color=ROLE_COLOURS[role], linewidth=2, label=name)
+        axes.plot(
+            recall, mean, color=ROLE_COLOURS[role], linewidth=2, label=name, zorder=_depth(role)
+        )
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1.02)
     for axis in (axes.xaxis, axes.yaxis):
@@ -225,7 +240,7 @@ def accuracy_by_slice(evaluation: Evaluation, column: str) -> None:
     axes.set_xlim(-0.5, len(names) - 0.5)
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes.set_title(f"Accuracy by {column}")
-    axes.legend(ncols=len(roles), loc="lower right")
+    axes.legend(ncols=len(roles), loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0.2)
     only_lines_across(axes)
 
 
@@ -262,7 +277,8 @@ def latencies(latency: pd.DataFrame) -> None:
         )
     axes.set_yticks(range(len(order)), order)
     axes.set_ylim(-0.6, len(order) - 0.4)
-    axes.set_xlim(0, float(latency["milliseconds"].quantile(0.99)) * 1.7)
+    slowest = latency.groupby("role")["milliseconds"].quantile(0.95).max()
+    axes.set_xlim(0, float(slowest) * 1.9)  # room for the words beside the longest bar
     axes.set_xlabel("milliseconds for one text")
     axes.set_title("How long one answer takes")
     only_lines_up(axes)

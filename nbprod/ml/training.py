@@ -151,6 +151,12 @@ class TokenisedTexts(torch.utils.data.Dataset[dict[str, Any]]):
         return {"input_ids": self.token_ids[row], "labels": self.labels[row]}
 
 
+def token_counts(texts: pd.Series, tokenizer: "PreTrainedTokenizerBase") -> pd.Series:
+    """Return how many tokens each text has before anything is cut."""
+    encoded = tokenizer(texts.tolist(), truncation=False, verbose=False)["input_ids"]
+    return pd.Series([len(tokens) for tokens in encoded], index=texts.index)
+
+
 def scores(prediction: "EvalPrediction") -> dict[str, float]:
     """Return accuracy and macro-F1: Trainer's `compute_metrics`."""
     from sklearn.metrics import accuracy_score, f1_score
@@ -203,6 +209,18 @@ class ReportProgress(TrainerCallback):
         )
 
 
+class CheckAtTheEnd(TrainerCallback):
+    """Score and keep the last state too, where the steps are no multiple of the checks."""
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
+    ) -> TrainerControl:
+        """Ask Trainer for a check and a checkpoint at the last step."""
+        if state.global_step >= state.max_steps:
+            control.should_evaluate = control.should_save = True
+        return control
+
+
 def learning_curve(history: Sequence[Mapping[str, float]]) -> pd.DataFrame:
     """Return Trainer's log as a table: step, loss, validation loss, accuracy and macro-F1."""
     names = {
@@ -220,6 +238,13 @@ def learning_curve(history: Sequence[Mapping[str, float]]) -> pd.DataFrame:
         columns=["step", *names.values()],
     )
     return table.astype({"step": int})
+
+
+def best_check(curve: pd.DataFrame) -> pd.Series:
+    """Return the row of the check that Trainer kept: the first with the highest macro-F1."""
+    checks = curve.dropna(subset=["macro_f1"])
+    best: pd.Series = checks.iloc[int(checks["macro_f1"].to_numpy().argmax())]
+    return best
 
 
 def save_classifier(
@@ -240,6 +265,8 @@ def save_classifier(
     folder.mkdir(parents=True, exist_ok=True)
     model.config.name_or_path = ""  # the path of the weights it began with: differs by machine
     model.save_pretrained(folder)
+    for weights in folder.glob("*.safetensors"):
+        weights.chmod(0o644)  # safetensors makes them readable to their owner only
     tokenizer.save_pretrained(folder)
     card = Card(kind="transformers", labels=tuple(labels), max_length=max_length, facts=facts)
     write_card(folder, card, training_ids=training_ids)
