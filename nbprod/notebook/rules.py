@@ -167,7 +167,8 @@ def cell_order(reading: Reading) -> Iterator[Hit]:
     for index, scope in reading.scopes.items():
         for name in scope.gives:
             given.setdefault(name, index)
-    known: set[str] = set()
+    # `model: str` has no value until a run gives it one
+    known = {one.name for one in reading.template.parameters if not one.has_default}
     anything = bool(reading.unreadable)
     for index, scope in reading.scopes.items():
         for name, line in scope.needs.items():
