@@ -51,15 +51,26 @@ class ModelVersion:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RegisteredModel:
+    """A name under which versions are registered."""
+
+    name: str
+    description: str = ""
+    last_version: int = 0  #: versions are numbered from 1 without gaps
+    aliases: Mapping[str, int] = field(default_factory=dict)  #: alias -> version that holds it
+    created_at: datetime | None = None  #: UTC
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Promotion:
-    """One movement of an alias: part of the record for ever."""
+    """One decision about an alias, moved or refused: part of the record for ever."""
 
     id: int
     model: str
     alias: str
     version: int
     former: int | None  #: the version that held the alias before
-    action: str  #: "promote", "rollback"
+    action: str  #: "promote", "rollback", or "refuse", which moved nothing
     actor: str
     at: datetime
     reason: str = ""  #: required for an override

@@ -9,6 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
+from nbprod.registry.registry import Registry
+from nbprod.store.artifacts import Artifacts
+from nbprod.store.store import Store
+
 
 class Explosive:
     """A pickle of it runs code when it is loaded."""
@@ -137,3 +141,10 @@ def model_folder(folder: Path, seed: int = 0) -> Path:
             "tokenizer/vocab.txt": "[PAD]\na\nb\n",
         },
     )
+
+
+def open_registry(url: str, root: Path) -> tuple[Registry, Store]:
+    """Wire a registry as a workspace does."""
+    store = Store.open(url, root=root)
+    artifacts = Artifacts(".nbprod/artifacts", root=root)
+    return Registry(store, artifacts, root / ".nbprod" / "models"), store

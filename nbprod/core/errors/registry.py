@@ -116,7 +116,7 @@ class ModelTamperedError(NbprodError):
             )
         else:
             self.do = (
-                "The artifact store has no intact copy either. Restore it from a backup, "
+                "No intact copy is left in the artifact store. Restore it from a backup, "
                 f"or serve the version before: nbprod models rollback {name}"
             )
 
