@@ -17,6 +17,7 @@ class Case:
 
     evidence: Evidence
     gates: tuple[GateDeclaration, ...] = ()  #: all that are judged together, for corrections
+    resamples: int = bootstrap.RESAMPLES
     _samples: dict[tuple[Role, ...], Sample | Unjudgeable] = field(default_factory=dict)
     _draws: dict[tuple[str, tuple[Role, ...]], tuple[Floats, Floats]] = field(default_factory=dict)
 
@@ -65,9 +66,14 @@ class Case:
         if key not in self._draws:
             validity.check_groups(sample)
             statistic = bootstrap.statistic(sample, metric)
-            drawn = bootstrap.resample(statistic, seed=self.seed)
+            drawn = bootstrap.resample(statistic, seed=self.seed, resamples=self.resamples)
             self._draws[key] = (statistic.estimate, drawn)
         return self._draws[key]
+
+    def resampling(self, sample: Sample) -> str:
+        """Return how `sample` is resampled, in words."""
+        unit = "examples" if sample.group is None else "whole groups"
+        return f"bootstrap of {unit}, {self.resamples:,} resamples"
 
     def numbers(self) -> Mapping[str, JSON]:
         """Return what every verdict records of its evidence."""

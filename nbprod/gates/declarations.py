@@ -3,8 +3,9 @@
 import difflib
 import inspect
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import EntryPoint
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -56,22 +57,32 @@ def parse_gates(
         ContradictoryGateError: keys of two kinds of gate in one.
         GateDeclarationError: a value of the wrong type or out of range.
     """
+    functions = {name: _load(entry) for name, entry in sorted(installed(GROUP).items())}
     return tuple(
-        _parse(dict(table), where=where, number=number) for number, table in enumerate(tables, 1)
+        _parse(dict(table), functions, where=where, number=number)
+        for number, table in enumerate(tables, 1)
     )
 
 
-def _parse(table: dict[str, object], *, where: str, number: int) -> GateDeclaration:
-    kinds = sorted(installed(GROUP))
-    kind = _kind(table, kinds, where=where, number=number)
-    function = typing.cast("GateFunction", installed(GROUP)[kind].load())
-    model = _options_of(function)
+def _load(entry: EntryPoint) -> GateFunction:
+    return typing.cast("GateFunction", entry.load())
+
+
+def _parse(
+    table: dict[str, object],
+    functions: Mapping[str, GateFunction],
+    *,
+    where: str,
+    number: int,
+) -> GateDeclaration:
+    keys = {kind: _options_of(function).model_fields for kind, function in functions.items()}
+    kind = _kind(table, keys, where=where, number=number)
+    model = _options_of(functions[kind])
     values = {key: value for key, value in table.items() if key != "kind"}
-    unknown = [key for key in values if key not in model.model_fields]
+    unknown = [key for key in values if key not in keys[kind]]
     if unknown:
-        known = sorted(model.model_fields)
-        others = [other for other in kinds if other != kind and unknown[0] in _keys(other)]
-        if others:
+        known = sorted(keys[kind])
+        if any(unknown[0] in fields for fields in keys.values()):
             raise ContradictoryGateError(where, number, (unknown[0],), kind, known)
         near = difflib.get_close_matches(unknown[0], known, n=1)
         raise UnknownGateKeyError(where, number, unknown[0], near[0] if near else None, known)
@@ -79,37 +90,39 @@ def _parse(table: dict[str, object], *, where: str, number: int) -> GateDeclarat
         options = model.model_validate(values)
     except ValidationError as error:
         raise GateDeclarationError(where, number, _sentence(error)) from error
-    return GateDeclaration(kind=kind, options=options, function=function)
+    return GateDeclaration(kind=kind, options=options, function=functions[kind])
 
 
-def _kind(table: Mapping[str, object], kinds: Sequence[str], *, where: str, number: int) -> str:
+def _kind(
+    table: Mapping[str, object],
+    keys: Mapping[str, Iterable[str]],
+    *,
+    where: str,
+    number: int,
+) -> str:
     """Return the kind a table declares: by `kind`, by a key of that name, or by its scrap."""
     if "kind" in table:
         name = str(table["kind"])
-        if name not in kinds:
-            raise UnknownGateError(where, number, name, kinds)
+        if name not in keys:
+            raise UnknownGateError(where, number, name, tuple(keys))
         return name
+    named = tuple(key for key in table if key in keys)
+    if len(named) > 1:
+        raise ContradictoryGateError(where, number, named, named[0], sorted(keys[named[0]]))
     if LATENCY.fullmatch(str(table.get("scrap", ""))) and "slice" not in table:
         return "latency"
-    named = tuple(key for key in table if key in kinds)
-    if len(named) > 1:
-        raise ContradictoryGateError(where, number, named, named[0], sorted(_keys(named[0])))
     if named:
         return named[0]
-    if "min" in table or "max" in table:
-        return "threshold"
-    every = sorted({key for kind in kinds for key in _keys(kind)})
+    every = sorted({key for fields in keys.values() for key in fields})
     for key in table:
         if key not in every:
             near = difflib.get_close_matches(key, every, n=1)
             raise UnknownGateKeyError(where, number, key, near[0] if near else None, every)
+    if "min" in table or "max" in table:
+        return "threshold"
     raise GateDeclarationError(
         where, number, "It demands nothing: it has none of min, max, not_worse_than, beats, slice."
     )
-
-
-def _keys(kind: str) -> frozenset[str]:
-    return frozenset(_options_of(installed(GROUP)[kind].load()).model_fields)
 
 
 def _options_of(function: GateFunction) -> type[GateOptions]:

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from nbprod.core.evidence import Evidence
 from nbprod.core.verdicts import Outcome, Verdict
+from nbprod.gates.bootstrap import RESAMPLES
 from nbprod.gates.case import Case
 from nbprod.gates.declarations import GateDeclaration
 from nbprod.gates.sample import Unjudgeable
@@ -14,12 +15,14 @@ from nbprod.gates.sample import Unjudgeable
 WORN_OUT = 10
 
 
-def judge(gates: Sequence[GateDeclaration], evidence: Evidence) -> tuple[Verdict, ...]:
+def judge(
+    gates: Sequence[GateDeclaration], evidence: Evidence, *, resamples: int = RESAMPLES
+) -> tuple[Verdict, ...]:
     """Return one verdict a gate, in the order declared. Nothing is changed anywhere.
 
-    What cannot be judged is `unknown`, and blocks.
+    What cannot be judged is `unknown`, and blocks. Fewer `resamples` are for simulations.
     """
-    case = Case(evidence=evidence, gates=tuple(gates))
+    case = Case(evidence=evidence, gates=tuple(gates), resamples=resamples)
     return tuple(_verdict(gate, case) for gate in gates)
 
 

@@ -13,7 +13,6 @@ from pydantic import Field, model_validator
 from nbprod.core.evidence import Evidence, Role
 from nbprod.core.verdicts import Outcome, Verdict
 from nbprod.gates import validity
-from nbprod.gates.bootstrap import RESAMPLES
 from nbprod.gates.case import Case
 from nbprod.gates.decision import Gain, decide, numbers_of, percent, sorted_quantiles
 from nbprod.gates.exact import z_value
@@ -68,7 +67,7 @@ def _absolute(options: Latency, case: Case) -> Verdict:
     value = float(_summary(times[None], options.scrap)[0, 0])
     validity.check_scrap(case.evidence, options.scrap, value, tolerance=0.01 * value)
     confidence = options.confidence or 0.95
-    draws = _resampled(times, options.scrap, case.seed)[:, 0]
+    draws = _resampled(times, options.scrap, case)[:, 0]
     _, high = sorted_quantiles(draws, (1 - confidence, confidence))
     if options.confidence is None:
         outcome = Outcome.PASSED if value <= limit else Outcome.FAILED
@@ -91,7 +90,7 @@ def _absolute(options: Latency, case: Case) -> Verdict:
         reason=f"{head}{options.scrap} is {value:.4g} over {len(times):,} rounds, with "
         f"{percent(confidence)} confidence at most {high:.4g}; required is at most {limit:g}.",
         method=(
-            f"bootstrap of rounds, {RESAMPLES:,} resamples; decided by "
+            f"bootstrap of rounds, {case.resamples:,} resamples; decided by "
             f"{'the value' if options.confidence is None else 'the upper bound'}"
         ),
         numbers={
@@ -116,7 +115,7 @@ def _relative(options: Latency, case: Case) -> Verdict:
     times = _rounds(case.evidence, (Role.CANDIDATE, role), options)
     mine, its = (float(value) for value in _summary(times[None], options.scrap)[0])
     validity.check_scrap(case.evidence, options.scrap, mine, tolerance=0.01 * mine)
-    draws = _resampled(times, options.scrap, case.seed)
+    draws = _resampled(times, options.scrap, case)
     # Logarithms make ratios differences; a gain is a faster answer.
     ratios = np.log(draws[:, 1]) - np.log(draws[:, 0])
     confidence = options.confidence or 0.95
@@ -145,8 +144,8 @@ def _relative(options: Latency, case: Case) -> Verdict:
         f"{len(times):,} interleaved rounds: {mine / its:.3f} times, with {percent(confidence)} "
         f"confidence at most {math.exp(-gain.low):.3f}; required is less than {options.ratio:g}. "
         f"It could have seen a ratio of {math.exp(gain.detectable()):.3f}.",
-        method=f"paired bootstrap of rounds, {RESAMPLES:,} resamples, seed {case.seed}, one-sided "
-        f"{percent(confidence)}, on logarithms",
+        method=f"paired bootstrap of rounds, {case.resamples:,} resamples, seed {case.seed}, "
+        f"one-sided {percent(confidence)}, on logarithms",
         numbers={
             "candidate": mine,
             role.value: its,
@@ -236,13 +235,13 @@ def _summary(times: Floats, name: str) -> Floats:
     return np.asarray(np.percentile(times, int(matched[1]), axis=(1, 2)))
 
 
-def _resampled(times: Floats, name: str, seed: int) -> Floats:
-    """Return the summary of every role on resampled rounds, (RESAMPLES, roles)."""
-    rng = np.random.default_rng(seed)
+def _resampled(times: Floats, name: str, case: Case) -> Floats:
+    """Return the summary of every role on resampled rounds, (resamples, roles)."""
+    rng = np.random.default_rng(case.seed)
     rounds = len(times)
     step = max(1, CHUNK // times.size)
     parts = []
-    for start in range(0, RESAMPLES, step):
-        drawn = rng.integers(0, rounds, size=(min(step, RESAMPLES - start), rounds))
+    for start in range(0, case.resamples, step):
+        drawn = rng.integers(0, rounds, size=(min(step, case.resamples - start), rounds))
         parts.append(_summary(times[drawn], name))
     return np.concatenate(parts)

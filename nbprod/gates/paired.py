@@ -16,7 +16,6 @@ from nbprod.gates.metrics import METRICS
 from nbprod.gates.options import Confidence, GateOptions, MetricName, Rival
 from nbprod.gates.sample import Sample
 from nbprod.gates.settled import settled
-from nbprod.gates.threshold import resampling
 
 
 class NotWorseThan(GateOptions):
@@ -103,10 +102,11 @@ def _compare(
             metric.sign * (own - its),
             confidence=options.confidence,
             sample=sample,
+            is_informative=sample.predicted[Role.CANDIDATE] != sample.predicted[role],
             is_bounded=metric.is_bounded,
         )
         sure = percent(options.confidence)
-        method = f"paired {resampling(sample)}, seed {case.seed}, one-sided {sure}"
+        method = f"paired {case.resampling(sample)}, seed {case.seed}, one-sided {sure}"
     return Comparison(role=role, sample=sample, own=own, its=its, gain=gain, method=method)
 
 

@@ -9,7 +9,6 @@ from nbprod.core.evidence import Role
 from nbprod.core.json import JSON
 from nbprod.core.verdicts import Outcome, Verdict
 from nbprod.gates import validity
-from nbprod.gates.bootstrap import RESAMPLES
 from nbprod.gates.case import Case
 from nbprod.gates.decision import POWER, Gain, bounds, examples, percent, rounded_up
 from nbprod.gates.exact import clopper_pearson_high, clopper_pearson_low, z_value
@@ -114,10 +113,15 @@ def _of_bounds(
     else:
         _, draws = case.resampled(metric)
         gain: Gain = bounds(
-            draws[:, 0], value, confidence=confidence, sample=sample, is_bounded=metric.is_bounded
+            draws[:, 0],
+            value,
+            confidence=confidence,
+            sample=sample,
+            is_informative=~sample.right(Role.CANDIDATE),
+            is_bounded=metric.is_bounded,
         )
         low, high, error = gain.low, gain.high, gain.error
-        method = f"{resampling(sample)}, one-sided {percent(confidence)}"
+        method = f"{case.resampling(sample)}, one-sided {percent(confidence)}"
     is_outside = (options.min is not None and value < options.min) or (
         options.max is not None and value > options.max
     )
@@ -151,12 +155,6 @@ def _of_bounds(
             "needed": needed,
         },
     )
-
-
-def resampling(sample: Sample) -> str:
-    """Return how a sample is resampled, in words."""
-    unit = "examples" if sample.group is None else "whole groups"
-    return f"bootstrap of {unit}, {RESAMPLES:,} resamples"
 
 
 def _side(options: Threshold, low: float, high: float) -> str:
