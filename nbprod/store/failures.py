@@ -82,6 +82,9 @@ def _postgresql(error: BaseException, url: "sa.URL") -> NbprodError | None:
         return StoreBusyError(shown(url), PATIENCE_SECONDS)
     if state in ("53100", "53200"):  # disk_full, out_of_memory
         return DiskFullError(shown(url))
+    if state == "25P03":  # idle_in_transaction_session_timeout
+        cause = "It ended a transaction that had stood still, so that others could write."
+        return StoreUnreachableError(shown(url), cause)
     if state == "25006":  # read_only_sql_transaction: a standby
         return ReadOnlyError(shown(url))
     # no state: the connection itself failed; 08: it broke; 28: refused; 3D: no such database;

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -14,6 +15,7 @@ MARK = "NBPROD_RUN_FOLDER"
 SLACK_SECONDS = 2.0
 #: How long killed processes may take to be gone.
 GRACE_SECONDS = 5.0
+POLL_SECONDS = 0.01
 
 
 def this_host() -> str:
@@ -26,18 +28,30 @@ def reap(pid: int | None, started: float | None, folder: Path | None) -> tuple[i
 
     The tree is `pid` (when it is still the process created at `started`, seconds since 1970:
     pids are used again) and its descendants, and whoever carries `folder` in its environment:
-    a kernel in a session of its own, whose parent is dead, is found by nothing else. Neither
-    this process nor one it descends from is ever killed.
+    a kernel in a session of its own, whose parent is dead, is found by nothing else. Nothing
+    is killed from inside that tree, where a notebook may have opened the store.
     """
     spared = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
     tree = {process.pid: process for process in _tree(pid, started)}
     tree |= {process.pid: process for process in _marked(folder)}
-    doomed = [process for process in tree.values() if process.pid not in spared]
+    if tree.keys() & spared:
+        return ()
+    doomed = list(tree.values())
     for process in doomed:
         with suppress(psutil.Error):
             process.kill()
-    psutil.wait_procs(doomed, timeout=GRACE_SECONDS)
+    deadline = time.monotonic() + GRACE_SECONDS
+    while not all(map(_is_gone, doomed)) and time.monotonic() < deadline:
+        time.sleep(POLL_SECONDS)
     return tuple(process.pid for process in doomed)
+
+
+def _is_gone(process: psutil.Process) -> bool:
+    # a zombie holds nothing any more, and in a container nobody may ever collect it
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def _tree(pid: int | None, started: float | None) -> Iterator[psutil.Process]:
