@@ -290,7 +290,9 @@ class _Reader:
     ) -> None:
         for key in value:
             if key not in known:
-                raise UnknownKeyError(self.where, self.line((*at, key)), key, known)
+                # `{description: of these, most}` is two keys, the second without a value
+                note = "A text with a comma in it needs quotes here." if value[key] is None else ""
+                raise UnknownKeyError(self.where, self.line((*at, key)), key, known, note)
 
     def line(self, keys: Sequence[str | int]) -> int | None:
         from nbprod.notebook.yaml import line_of

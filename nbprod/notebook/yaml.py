@@ -17,6 +17,8 @@ from nbprod.core.json import JSON
 #: Aliases may repeat a part, not blow a page up into gigabytes ("billion laughs").
 MAX_NODES = 100_000
 
+MAX_DEPTH = 100
+
 _INT = re.compile(r"[-+]?[0-9]+")
 _BASED = re.compile(r"0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
@@ -82,6 +84,7 @@ class _Reader:
 
     def read(self, text: str) -> JSON:
         try:
+            self.refuse_depth(text)
             node = yaml.compose(text, Loader=_Loader)
             return None if node is None else self.value(node, ())
         except yaml.MarkedYAMLError as error:
@@ -97,6 +100,18 @@ class _Reader:
             raise self.error(line, "There is a character that is no text.") from error
         except RecursionError as error:
             raise self.error(None, "Values are nested too deeply.") from error
+
+    def refuse_depth(self, text: str) -> None:
+        # The C composer recurses without a limit: 200,000 brackets end the process. Its events
+        # are counted first, but only where there is enough to nest with.
+        if sum(text.count(mark) for mark in ("[", "{", "- ", "? ")) <= MAX_DEPTH:
+            return
+        depth = 0
+        for event in yaml.parse(text, Loader=_Loader):
+            depth += isinstance(event, yaml.CollectionStartEvent)
+            depth -= isinstance(event, yaml.CollectionEndEvent)
+            if depth > MAX_DEPTH:
+                raise self.error(event.start_mark.line, "Values are nested too deeply.")
 
     def value(self, node: Node, above: tuple[int, ...]) -> JSON:
         self.nodes += 1

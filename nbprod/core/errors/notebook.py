@@ -85,15 +85,17 @@ class FrontMatterError(TemplateError):
 class UnknownKeyError(FrontMatterError, LookupError):
     """Front matter has a key that looks like one of ours, misspelt."""
 
-    def __init__(self, where: str, line: int | None, key: str, known: Sequence[str]) -> None:
+    def __init__(
+        self, where: str, line: int | None, key: str, known: Sequence[str], note: str = ""
+    ) -> None:
         known = tuple(known)
         super().__init__(
             where,
             line,
             f"there is no key {key!r} here.{suggest(key, known)}",
-            f"Known keys: {', '.join(known)}.",
+            f"Known keys: {', '.join(known)}.{f' {note}' if note else ''}",
         )
-        self.args = (where, line, key, known)
+        self.args = (where, line, key, known, note)
         self.key = key
 
 
