@@ -9,6 +9,7 @@ from nbprod.core.jobs import JobRun, JobStep, StepStatus
 from nbprod.jobs.file import JobFile, StepKind, parse_job
 from nbprod.reports import Decision as DecisionPart
 from nbprod.reports import StepPart, render_job
+from nbprod.workspace.pages import write_page
 from nbprod.workspace.promotion import CHAMPION, Decision, Movement
 
 if TYPE_CHECKING:
@@ -57,10 +58,7 @@ def write_job_page(
         description=job.description if job else "",
         workspace=workspace.settings.workspace.name,
     )
-    path = workspace.root / ".nbprod" / "reports" / f"{job_run.id}.html"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(page, encoding="utf-8")
-    return path
+    return write_page(workspace, job_run.id, page)
 
 
 def _part(workspace: "Workspace", step: JobStep, job: JobFile | None) -> StepPart:
@@ -147,18 +145,15 @@ def _from_audit(
     workspace: "Workspace", model: str, evidence: str | None, step: JobStep
 ) -> Decision | None:
     for entry in workspace.registry.history(model):
-        if evidence is None or entry.evidence_run != evidence:
+        if evidence is None or entry.evidence_run != evidence or entry.action == "rollback":
             continue
-        if entry.action not in ("promote", "refuse"):
-            continue
-        is_refused = entry.action == "refuse"
         moved = Movement.OVERRIDDEN if entry.is_override else Movement.PROMOTED
         return Decision(
             model=model,
-            movement=Movement.BLOCKED if is_refused else moved,
+            movement=Movement.BLOCKED if entry.action == "refuse" else moved,
             version=entry.version,
             former=entry.former,
-            verdicts=tuple(workspace.registry.verdicts(entry.id)),
+            verdicts=workspace.registry.verdicts(entry.id),
             explanation=step.reason,
             reason=entry.reason,
             evidence_run=evidence,

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from nbprod.core.errors import JobFileError, JobReferenceError, NbprodError
@@ -32,11 +33,11 @@ class PlannedStep:
     @property
     def what(self) -> str:
         """Return what `Workspace.run` is asked for: a name, or an absolute path."""
-        from nbprod.notebook.template import Origin
+        from nbprod.notebook.template import SUFFIXES
 
         assert self.template is not None
-        is_file = self.template.origin is Origin.FILE
-        return str(self.template.path.resolve()) if is_file else self.step.target
+        is_path = Path(self.step.target).suffix in SUFFIXES
+        return str(self.template.path.resolve()) if is_path else self.step.target
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

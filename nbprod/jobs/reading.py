@@ -1,5 +1,6 @@
 """The form of a job file, checked with pydantic: every refusal names file, line and key."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn, TypeVar
 
@@ -11,7 +12,7 @@ from nbprod.core.json import JSON
 from nbprod.core.resources import Resources
 from nbprod.jobs.file import JobFile, Step, StepKind, is_name, shown
 from nbprod.jobs.references import JOB
-from nbprod.notebook.resources import parse_resources
+from nbprod.notebook.resources import parse_duration, parse_resources
 from nbprod.notebook.yaml import line_of, load_yaml
 
 _STEP_ID = r"^[A-Za-z_][A-Za-z0-9_-]*$"
@@ -30,8 +31,8 @@ class _Job(_Table):
     job: Text
     description: str = ""
     steps: Annotated[list[dict[str, Any]], Field(min_length=1)]
-    schedule: "Text | _Schedule | None" = None
-    on: "Text | list[Text] | dict[str, Any] | None" = None
+    schedule: Any = None  # text or a mapping: `check_schedule` says which it should have been
+    on: Any = None
     resources: dict[str, Any] | None = None
 
 
@@ -97,6 +98,7 @@ class Reader:
                 ("job",), f"{form.job!r} cannot name a job: use letters, digits, - and _ only."
             )
         self.check_schedule(form.schedule)
+        self.check_events(form.on)
         steps = tuple(self.step(step, position) for position, step in enumerate(form.steps))
         self.refuse_duplicates(steps)
         return JobFile(
@@ -118,7 +120,7 @@ class Reader:
             given = " and ".join(kinds) or f"only {', '.join(found) or 'nothing'}"
             known = ("id", *StepKind, "parameters", "resources", "from", "evidence")
             strange = next((key for key in found if key not in known), None)
-            hint = suggest(strange, tuple(StepKind)) if strange else ""
+            hint = suggest(strange, [kind.value for kind in StepKind]) if strange else ""
             problem = f"step {position + 1} says {given}; it must say one of run, promote, report."
             self.fail(at, f"{problem}{hint}")
         form = self.form(_FORMS[kinds[0]], found, at)
@@ -152,8 +154,6 @@ class Reader:
 
     def id_of(self, template: str, at: Keys) -> str:
         """Return the id of a step that gives none: its template's name."""
-        import re
-
         stem = Path(template).stem
         if re.match(_STEP_ID, stem) is None:
             self.fail(at, f"the step that runs {template!r} needs an id, such as `id: look`.")
@@ -171,19 +171,35 @@ class Reader:
                 self.fail(at, f"{problem} Give one of them another id.")
             seen[step.id] = step.position
 
-    def check_schedule(self, schedule: "str | _Schedule | None") -> None:
+    def check_schedule(self, schedule: JSON) -> None:
         """Refuse what cannot be a schedule, so that a file written today works later."""
         at: Keys = ("schedule",)
         cron = schedule
-        if isinstance(schedule, _Schedule):
-            if (schedule.cron is None) == (schedule.every is None):
+        if isinstance(schedule, dict):
+            form = self.form(_Schedule, schedule, at)
+            if (form.cron is None) == (form.every is None):
                 self.fail(at, "a schedule says either `cron` or `every`.")
-            cron, at = schedule.cron, ("schedule", "cron")
-        if not isinstance(cron, str) or cron in _CRON_WORDS:
+            if form.every is not None:
+                if parse_duration(form.every) is None:
+                    self.fail((*at, "every"), f"{form.every!r} is no duration: write 2h or 30m.")
+                return
+            cron, at = form.cron, ("schedule", "cron")
+        if cron is None or cron in _CRON_WORDS:
             return
-        if cron.startswith("@") or len(cron.split()) != _CRON_FIELDS:
+        if not isinstance(cron, str) or cron[:1] == "@" or len(cron.split()) != _CRON_FIELDS:
             words = ", ".join(_CRON_WORDS)
             self.fail(at, f"{cron!r} is no schedule: write five cron fields, or one of {words}.")
+
+    def check_events(self, on: JSON) -> None:
+        """Refuse what cannot name events: one name, a list of names, or names with details."""
+        names = [on] if isinstance(on, str) else on
+        is_named = isinstance(names, list | dict) and all(
+            isinstance(name, str) and name for name in names
+        )
+        if on is not None and not is_named:
+            self.fail(
+                ("on",), f"`on` names events, such as `on: {{file: data/*.csv}}`, not {on!r}."
+            )
 
     def resources(self, value: dict[str, Any] | None, at: Keys) -> Resources:
         """Return the resources below `at`, checked as a template's are."""
@@ -194,9 +210,11 @@ class Reader:
         try:
             return form.model_validate(value)
         except ValidationError as error:
-            problem = error.errors()[0]
-            # A union's members add their own names to the place: those are no keys of the file.
-            where = tuple(part for part in problem["loc"] if isinstance(part, int) or _is_key(part))
+            # A misspelt key is also a missing one: the first of the two can be acted on.
+            problems = error.errors()
+            strange = [found for found in problems if found["type"] == "extra_forbidden"]
+            problem = (strange or problems)[0]
+            where = tuple(problem["loc"])
             self.fail((*at, *where), _sentence(form, at, where, dict(problem)))
 
     def fail(self, keys: Keys, problem: str) -> NoReturn:
@@ -205,23 +223,15 @@ class Reader:
         raise JobFileError(shown(self.path), line, problem, self.job)
 
 
-def _is_key(part: object) -> bool:
-    return (
-        isinstance(part, str)
-        and part.isidentifier()
-        and not part.startswith("_")
-        and (part not in ("str", "list", "dict"))
-    )
-
-
 def _sentence(form: type[_Table], at: Keys, where: Keys, problem: dict[str, Any]) -> str:
-    of = f"step {int(at[1]) + 1}: " if at else ""
+    of = f"step {int(at[1]) + 1}: " if at[:1] == ("steps",) else ""
     name = ".".join(str(part) for part in where)
+    name = f"{at[0]}.{name}" if at and not of else name
     match problem["type"]:
         case "extra_forbidden":
-            known = _keys(form if len(where) == 1 else _Schedule)
-            hint = suggest(str(where[-1]), known)
-            return f"{of}there is no key {name!r}.{hint or f' Known here: {chr(44).join(known)}.'}"
+            known = tuple(field.alias or key for key, field in form.model_fields.items())
+            hint = suggest(str(where[-1]), known) or f" Known here: {', '.join(known)}."
+            return f"{of}there is no key {name!r}.{hint}"
         case "missing":
             return f"{of}`{name}` is missing."
         case "string_type":
@@ -230,13 +240,11 @@ def _sentence(form: type[_Table], at: Keys, where: Keys, problem: dict[str, Any]
             return f"{of}`{name}` is a mapping, not {problem['input']!r}."
         case "list_type":
             return f"{of}`{name}` is a list, not {problem['input']!r}."
-        case "too_short":
+        case "literal_error":
+            return f"{of}`{name}` is true, not {problem['input']!r}."
+        case "too_short" | "string_too_short":
             return f"{of}`{name}` is empty."
         case "string_pattern_mismatch":
             return f"{of}{problem['input']!r} cannot be an id: use letters, digits, - and _."
         case _:
             return f"{of}`{name}`: {problem['msg']}."
-
-
-def _keys(form: type[_Table]) -> tuple[str, ...]:
-    return tuple(field.alias or name for name, field in form.model_fields.items())
