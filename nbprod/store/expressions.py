@@ -12,7 +12,7 @@ from sqlalchemy.sql.functions import FunctionElement
 class db_now(FunctionElement[float]):  # noqa: N801 - reads as the SQL function it is
     """Be the current moment by the database's clock: seconds since 1970, UTC.
 
-    It is the one time that every machine sharing a store agrees on.
+    It is the one time that every machine sharing a store agrees on, to the millisecond.
     """
 
     type = sa.Double()
@@ -29,7 +29,7 @@ def _now_sqlite(element: db_now, compiler: Any, **options: Any) -> str:
 @compiles(db_now, "postgresql")
 def _now_postgresql(element: db_now, compiler: Any, **options: Any) -> str:
     # now() stands still during a transaction, which may have waited for a lock
-    return "extract(epoch from clock_timestamp())::double precision"
+    return "round(extract(epoch from clock_timestamp())::numeric, 3)::double precision"
 
 
 class _elements(FunctionElement[str]):  # noqa: N801
