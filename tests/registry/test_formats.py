@@ -242,7 +242,7 @@ def test_a_refusal_names_every_file_and_ends_in_commands_that_convert_it(tmp_pat
         check(folder)
 
     assert str(caught.value) == (
-        f"{folder} cannot be registered as a model.\n"
+        f"{folder} cannot be taken in as a model.\n"
         "Only formats that cannot execute code may enter the registry:\n"
         "  model.pkl: it is a pickle, which runs code when it is loaded\n"
         "  pytorch_model.bin: it is a zip that holds a pickle (archive/data.pkl)\n"

@@ -96,7 +96,7 @@ def test_stored_files_are_judged_like_a_folder(local_registry: Registry, tmp_pat
         local_registry.register("router", stored, run="r1", actor="ann", text="run r1 of tune")
 
     assert str(caught.value) == (
-        "The model of run r1 of tune cannot be registered as a model.\n"
+        "The model of run r1 of tune cannot be taken in as a model.\n"
         "Only formats that cannot execute code may enter the registry:\n"
         "  ../../out.json: its path leads out of the model\n"
         "  model.pkl: it is a zip that holds a pickle (archive/data.pkl)\n"

@@ -72,7 +72,7 @@ class ModelFormatError(NbprodError, ValueError):
         super().__init__(where, refusals, advice)
         self.where = where
         self.refusals = tuple(refusals)  #: (relative path, what is wrong with it)
-        self.what = f"{where} cannot be registered as a model."
+        self.what = f"{where} cannot be taken in as a model."
         self.why = "Only formats that cannot execute code may enter the registry:\n" + _some(
             [f"{path}: {reason}" for path, reason in refusals], of="files"
         )
