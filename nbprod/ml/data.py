@@ -8,6 +8,7 @@ see `nbprod.ml.checks` for what is wrong with the rows, and what is done about i
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 import pandas as pd
 
@@ -107,9 +108,10 @@ def _column(
     for candidate in wanted:
         if candidate in found:
             return candidate
+    near = get_close_matches(name or role, found, n=1)
     guess = next((column for column in found if column.lower() in usual), None)
     raise MissingColumnsError(
-        source, role, wanted[:3], found, guess=guess or (found[0] if found else "COLUMN")
+        source, role, wanted[:3], found, guess=guess or next(iter(near or found), "COLUMN")
     )
 
 

@@ -57,7 +57,7 @@ def _read_file(source: str, path: Path) -> pd.DataFrame:
     suffix = path.suffix.lower()
     try:
         if suffix == ".parquet":
-            return _read_parquet(path)
+            return _read_parquet(source, path)
         if suffix in (".jsonl", ".ndjson"):
             return _read_json_lines(source, path)
         # Everything stays text: "NA" is a country, "007" a code, "1e5" a part number.
@@ -78,15 +78,16 @@ def _read_file(source: str, path: Path) -> pd.DataFrame:
         raise UnreadableDataError(source, f"{str(error).strip()}.") from error
 
 
-def _read_parquet(path: Path) -> pd.DataFrame:
+def _read_parquet(source: str, path: Path) -> pd.DataFrame:
     try:
         import pyarrow as pa
     except ImportError as error:
         raise MissingExtraError("pyarrow") from error
     try:
         return pd.read_parquet(path)
-    except pa.ArrowInvalid as error:
-        raise UnreadableDataError(str(path), f"{str(error).partition('.')[0]}.") from error
+    except (pa.ArrowInvalid, pa.ArrowIOError) as error:
+        reason = "It is no Parquet file, or it was cut short while it was copied."
+        raise UnreadableDataError(source, reason) from error
 
 
 def _read_json_lines(source: str, path: Path) -> pd.DataFrame:

@@ -144,9 +144,7 @@ class DuplicateIdsError(MLError, ValueError):
 
     def __init__(self, source: str, column: str, example: str, count: int) -> None:
         super().__init__(source, column, example, count)
-        self.what = (
-            f"{source!r} repeats {count:,} example ids in column {column!r}, as {example!r}."
-        )
+        self.what = f"{source!r} repeats {count:,} ids in column {column!r}, such as {example!r}."
         self.why = "Splits and comparisons join models' predictions by example id."
         self.do = (
             "Leave the column out, and ids are made from the texts: "
