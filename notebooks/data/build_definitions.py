@@ -20,7 +20,34 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 # Lexicographer files of nouns, numbers 3 to 28, from WordNet's lexnames(5WN).
-SUBJECTS = ["tops", "act", "animal", "artifact", "attribute", "body", "cognition", "communication", "event", "feeling", "food", "group", "location", "motive", "object", "person", "phenomenon", "plant", "possession", "process", "quantity", "relation", "shape", "state", "substance", "time"]
+SUBJECTS = [
+    "tops",
+    "act",
+    "animal",
+    "artifact",
+    "attribute",
+    "body",
+    "cognition",
+    "communication",
+    "event",
+    "feeling",
+    "food",
+    "group",
+    "location",
+    "motive",
+    "object",
+    "person",
+    "phenomenon",
+    "plant",
+    "possession",
+    "process",
+    "quantity",
+    "relation",
+    "shape",
+    "state",
+    "substance",
+    "time",
+]
 FIRST_NOUN_FILE = 3
 MINIMUM_PER_SUBJECT = 600
 
