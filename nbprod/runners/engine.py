@@ -5,15 +5,15 @@ journaled to disk, and papermill writes the notebook that is rendered here.
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from papermill.engines import Engine, NotebookExecutionManager  # noqa: TID253 - it is its engine
-
 from nbprod.core.events import Event, EventType
 from nbprod.core.runs import CellError, RunStatus
+from nbprod.core.scraps import ScrapDeclaration
 from nbprod.notebook.rendering import Rendering
+from nbprod.notebook.scraps import check_contract, read_scraps
 from nbprod.runners.finish import run_finished
 from nbprod.runners.kernel_run import KernelRun
 from nbprod.runners.watch import Watch
@@ -36,8 +36,26 @@ class Outcome:
     rendering: Rendering | None = None
 
 
-class NbprodEngine(Engine):  # type: ignore[misc]  # papermill publishes no types
-    """Executes a notebook with one rewrite at its end instead of two per cell."""
+class NbprodEngine:
+    """Executes a notebook with one rewrite at its end instead of two per cell.
+
+    It quacks like papermill's Engine and does not inherit it: papermill loads this module while
+    its own is only half imported.
+    """
+
+    @staticmethod
+    def nb_kernel_name(nb: "NotebookNode", name: str | None = None) -> str:
+        """Return the kernel's name, given or the notebook's own."""
+        from papermill.utils import nb_kernel_name
+
+        return str(nb_kernel_name(nb, name))
+
+    @staticmethod
+    def nb_language(nb: "NotebookNode", language: str | None = None) -> str:
+        """Return the language, given or the notebook's own."""
+        from papermill.utils import nb_language
+
+        return str(nb_language(nb, language))
 
     @classmethod
     def execute_notebook(
@@ -53,6 +71,7 @@ class NbprodEngine(Engine):  # type: ignore[misc]  # papermill publishes no type
         started: Mapping[str, Any] | None = None,
         watch: Watch | None = None,
         outcome: Outcome | None = None,
+        contract: Sequence[ScrapDeclaration] = (),
         **_: Any,
     ) -> "NotebookNode":
         """Execute every cell and return the executed notebook, a copy.
@@ -60,6 +79,8 @@ class NbprodEngine(Engine):  # type: ignore[misc]  # papermill publishes no type
         `record` gets each event (the journal's `write`), `started` the fields of RUN_STARTED,
         `watch` the pid of the kernel. `output_path` is papermill's; papermill writes to it.
         """
+        from papermill.engines import NotebookExecutionManager
+
         outcome = Outcome() if outcome is None else outcome
         rendering = outcome.rendering = outcome.rendering or Rendering(nb)
         # Only for its progress bar: without a path its two saves per cell do nothing.
@@ -88,10 +109,28 @@ class NbprodEngine(Engine):  # type: ignore[misc]  # papermill publishes no type
             outcome.status, outcome.reason, outcome.error = run.execute()
         finally:
             bar.cleanup_pbar()
-        note(run_finished(outcome.status, outcome.reason, outcome.error))
+        _hold_to_contract(outcome, rendering, contract)
+        note(run_finished(outcome.status, outcome.reason, outcome.error, stopped=rendering.stopped))
         if record is not None:
             return nb
         return _for_papermill(rendering.notebook(), outcome)
+
+
+def _hold_to_contract(
+    outcome: Outcome, rendering: Rendering, contract: Sequence[ScrapDeclaration]
+) -> None:
+    """Fail a run whose cells all finished but whose scraps are not those its template promises."""
+    if outcome.status is not RunStatus.SUCCEEDED or not contract:
+        return
+    breaches = check_contract(
+        contract,
+        read_scraps(rendering.notebook()),
+        is_stopped=rendering.stopped is not None,
+    )
+    fatal = [breach.message for breach in breaches if breach.is_fatal]
+    if fatal:
+        outcome.status, outcome.reason = RunStatus.FAILED, " ".join(fatal)
+        outcome.error = CellError(type="ContractBreach", message=outcome.reason)
 
 
 def _log_output(event: Event) -> None:

@@ -57,6 +57,7 @@ def finish(
         error=error,
         notebook=path,
         notebook_digest=digest_file(path),
+        stopped=_stopped(finished),
     )
 
 
@@ -106,9 +107,13 @@ def _interruption(running: int | None, reason: str, error: CellError | None) -> 
     ]
 
 
-def run_finished(status: RunStatus, reason: str, error: CellError | None) -> Event:
+def run_finished(
+    status: RunStatus, reason: str, error: CellError | None, *, stopped: str | None = None
+) -> Event:
     """Return the event that closes a journal."""
     fields: dict[str, Any] = {"status": status.value, "reason": reason}
+    if stopped is not None:
+        fields["stopped"] = stopped
     if error is not None:
         fields["error"] = {
             "type": error.type,
@@ -128,6 +133,11 @@ def _event(kind: EventType, **fields: Any) -> Event:
 def _error_of(finished: Event) -> CellError | None:
     fields: Any = finished.fields.get("error")
     return None if not fields else CellError(**fields)
+
+
+def _stopped(finished: Event) -> str | None:
+    reason = finished.fields.get("stopped")
+    return None if reason is None else str(reason)
 
 
 def _render(folder: Path, finished: Event) -> str:

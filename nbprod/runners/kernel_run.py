@@ -158,15 +158,9 @@ class KernelRun:
             return self._kernel_died(index, error)
         if client.failure is not None:
             raise client.failure
-        reply = client.reply
-        self._event(
-            EventType.CELL_FINISHED,
-            cell=index,
-            status="ok",
-            execution_count=reply.get("execution_count"),
-        )
-        if any(item.get("source") == "ask_exit" for item in reply.get("payload") or []):
+        if any(item.get("source") == "ask_exit" for item in client.reply.get("payload") or []):
             return self._exited(index, "exit()")
+        self._finish_cell(index, "ok")
         return None
 
     def _cell_raised(self, index: int) -> End:
@@ -186,7 +180,6 @@ class KernelRun:
             self._finish_cell(index, "interrupted")
             return self._ended_early(index)
         if name == "SystemExit":
-            self._finish_cell(index, "error")
             return self._exited(index, f"sys.exit({value})")
         self._finish_cell(index, "error")
         error = CellError(
@@ -210,6 +203,7 @@ class KernelRun:
             "To end a run early on purpose, call nbprod.stop(reason)."
         )
         self._show_error(index, "SystemExit", reason)
+        self._finish_cell(index, "error")
         return RunStatus.FAILED, reason, CellError(type="SystemExit", message=reason, cell=index)
 
     def _kernel_died(self, index: int, error: Exception) -> End:
@@ -232,7 +226,8 @@ class KernelRun:
         if index is None and self._client.reply:
             where = "between two cells"
         if self._watch.ending is Ending.TIMED_OUT:
-            reason = f"The run's time was over {where}."
+            limit = self._watch.limit
+            reason = f"The run took longer than its timeout of {limit}; it ended {where}."
             return RunStatus.FAILED, reason, CellError(type="TimedOut", message=reason, cell=index)
         return RunStatus.CANCELLED, f"The run was cancelled {where}.", None
 

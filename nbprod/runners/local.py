@@ -26,6 +26,7 @@ from nbprod.runners.attempt import IO_ERROR, SUPERVISOR_VARIABLE
 from nbprod.runners.finish import finish
 from nbprod.runners.processes import end_all, explain_exit
 from nbprod.runners.reserve import release, reserve
+from nbprod.runners.watch import in_words
 
 logger = logging.getLogger(__name__)
 
@@ -107,6 +108,7 @@ class _Supervision:
         self._finished: Event | None = None
         self._kill_at: float | None = None
         self._timed_out = False
+        self._found_full = False
         self._deadline = (
             None
             if request.timeout is None
@@ -120,6 +122,8 @@ class _Supervision:
                 is_over = self._process.poll() is not None
                 self._hand_on()
                 if is_over:
+                    # Asked before the reserve is given back, which makes room again.
+                    self._found_full = _is_full(self._request.folder)
                     return
                 self._end_if_asked()
                 # Waiting on the flag and not on the process makes a cancellation quick.
@@ -169,9 +173,10 @@ class _Supervision:
         if self._cancel.is_set():
             return RunStatus.CANCELLED, f"The run was cancelled{where}.", None
         if self._timed_out:
-            kind, reason = "TimedOut", f"The run's time was over{where}."
+            limit = in_words(self._request.timeout or timedelta())
+            kind, reason = "TimedOut", f"The run took longer than its timeout of {limit}{where}."
         elif code == IO_ERROR:
-            kind = "DiskFull" if _is_full(self._request.folder) else "OSError"
+            kind = "DiskFull" if self._found_full else "OSError"
             what = "is full" if kind == "DiskFull" else "cannot be written"
             reason = f"The disk of {self._request.folder} {what}: the run ended{where}."
         else:

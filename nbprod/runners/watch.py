@@ -9,6 +9,17 @@ from datetime import timedelta
 from enum import StrEnum
 
 
+def in_words(duration: timedelta) -> str:
+    """Return a duration as people write it: "1 h 30 min", "45 s", "0.5 s"."""
+    seconds = duration.total_seconds()
+    if seconds < 60:
+        return f"{seconds:g} s"
+    hours, rest = divmod(round(seconds), 3600)
+    minutes, rest = divmod(rest, 60)
+    parts = [(hours, "h"), (minutes, "min"), (rest, "s")]
+    return " ".join(f"{number} {unit}" for number, unit in parts if number)
+
+
 class Ending(StrEnum):
     """Why an attempt must end before its notebook does."""
 
@@ -35,6 +46,7 @@ class Watch(threading.Thread):
         self.ending: Ending | None = None
         self.kernel: int | None = None  #: pid of the kernel, leader of its process group
         self._deadline = None if timeout is None else time.monotonic() + timeout.total_seconds()
+        self.limit = "" if timeout is None else in_words(timeout)  #: the timeout, in words
         self._grace = grace.total_seconds()
         self._supervisor = supervisor
         self._on_orphaned = on_orphaned
