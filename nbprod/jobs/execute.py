@@ -3,6 +3,7 @@
 import logging
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -143,7 +144,9 @@ class _Execution:
         else:
             jobs.step(self.job_run.id, step.id, status=StepStatus.RUNNING)
             self.progress.on_step_started(step, position=step.position, total=len(self.plan.steps))
+            begun = time.monotonic()
             outcome = self.carry_out(planned)
+            outcome = replace(outcome, seconds=time.monotonic() - begun)
             jobs.step(
                 self.job_run.id,
                 step.id,

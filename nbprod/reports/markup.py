@@ -6,6 +6,8 @@ second wall: whatever slips through here, a browser neither runs nor fetches it.
 
 from typing import TYPE_CHECKING
 
+from nbprod.reports.tables import tidy_tables
+
 if TYPE_CHECKING:
     from bs4 import Tag
 
@@ -61,6 +63,7 @@ def clean(fragment: str, *, demote: int = 0) -> str:
     for picture in soup.find_all("img"):
         if not picture.has_attr("src"):
             picture.replace_with(str(picture.get("alt") or "[picture not included]"))
+    tidy_tables(soup)
     return str(soup)
 
 

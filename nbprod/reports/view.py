@@ -73,14 +73,18 @@ def view(
     title = front_matter.report.title or own_title
     rest = _rest(shown.cells_not_run, shown.not_reached) if shown else ""
     failure = _failure(run, rest)
+    comparisons = compare(scraps, declared)
+    beside = {f"{role}_{found.metric}" for found in comparisons for role in found.values}
     return RunView(
         run=run,
         title=title,
         template_title="" if own_title == title else own_title,
         description=front_matter.description,
         body=render_body(shown.notebook, code=code, demote=demote) if shown else "",
-        figures=key_figures(scraps, declared),
-        comparisons=compare(scraps, declared),
+        figures=tuple(
+            figure for figure in key_figures(scraps, declared) if figure.name not in beside
+        ),
+        comparisons=comparisons,
         failure=failure,
         stopped=f"{run.reason} {rest}".strip() if rest and failure is None else "",
         lineage=tuple((label, text) for label, text in _lineage(run) if text),

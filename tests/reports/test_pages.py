@@ -375,8 +375,7 @@ def test_a_job_page_lists_its_steps(job_page: str) -> None:
         "Step What Status Took Key figures "
         "tune finetune_text_classifier succeeded 40 s Macro F1 0.702 Latency p95 23.1 ms "
         "Model 90.9 MB "
-        "evaluate evaluate_classifier succeeded 40 s Macro F1 0.702 Baseline macro F1 0.523 "
-        "Champion macro F1 0.713 "
+        "evaluate evaluate_classifier succeeded 40 s Macro F1 0.702 "
         "promote subject-router blocked 40 s 1 gate did not pass." in text(job_page)
     )
 
