@@ -9,7 +9,10 @@ from typing import Any
 from nbprod.core.json import JSON
 from nbprod.core.runs import CellError, Lineage, Run, RunStatus
 from nbprod.core.scraps import Scrap, ScrapType, Sidecar
+from nbprod.store import tables as t
 
+#: What makes up a scrap, in the order that `scrap_from` takes.
+SCRAP_COLUMNS = tuple(t.scraps.c[name] for name in ("name", "encoder", "type", "value", "sidecar"))
 #: Beyond this a double no longer holds every integer: the text is the value.
 EXACT = 2.0**53
 
@@ -101,12 +104,12 @@ def number(value: JSON) -> float | None:
         return None
 
 
-def scrap_from(row: Mapping[str, Any]) -> Scrap:
-    """Return the scrap of a row of `scraps`."""
+def scrap_from(name: str, encoder: str, type_: str, value: str, sidecar: str | None) -> Scrap:
+    """Return the scrap of a row's `SCRAP_COLUMNS`."""
     return Scrap(
-        name=row["name"],
-        encoder=row["encoder"],
-        type=ScrapType(row["type"]),
-        value=json.loads(row["value"]),
-        sidecar=None if row["sidecar"] is None else Sidecar(**json.loads(row["sidecar"])),
+        name=name,
+        encoder=encoder,
+        type=ScrapType(type_),
+        value=json.loads(value),
+        sidecar=None if sidecar is None else Sidecar(**json.loads(sidecar)),
     )

@@ -17,7 +17,15 @@ from nbprod.store.database import Database
 from nbprod.store.expressions import among, db_now
 from nbprod.store.lookup import find_id
 from nbprod.store.reaping import reap, this_host
-from nbprod.store.rows import dump, plain, run_columns, run_from, scrap_columns, scrap_from
+from nbprod.store.rows import (
+    SCRAP_COLUMNS,
+    dump,
+    plain,
+    run_columns,
+    run_from,
+    scrap_columns,
+    scrap_from,
+)
 
 #: path below the attempt's folder, sha256, size in bytes
 StoredFile = tuple[str, str, int]
@@ -263,13 +271,14 @@ class Runs:
         """Return the scraps of each run by name, in the order of their names."""
         found: dict[str, dict[str, Scrap]] = {run: {} for run in run_ids}
         query = (
-            sa.select(t.scraps)
+            sa.select(t.scraps.c.run, *SCRAP_COLUMNS)
             .where(among(t.scraps.c.run, found))
             .order_by(t.scraps.c.run, t.scraps.c.name)
         )
         with self._database.read() as connection:
-            for row in connection.execute(query).mappings():
-                found[row["run"]][row["name"]] = scrap_from(dict(row))
+            for run, *columns in connection.execute(query):
+                scrap = scrap_from(*columns)
+                found[run][scrap.name] = scrap
         return found
 
     def artifacts(self, run_id: str) -> Sequence[StoredFile]:

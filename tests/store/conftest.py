@@ -33,7 +33,7 @@ def make_run() -> MakeRun:
     numbers = count(1)
 
     def make(**fields: Any) -> Run:
-        given = {
+        given: dict[str, Any] = {
             "id": f"20261121-120000-{next(numbers):06x}",
             "template": "train",
             "parameters": {"epochs": 3},

@@ -56,7 +56,7 @@ def live(url: str, root: Path, number: int) -> None:
 def main() -> None:
     """Fork until a life comes to its end."""
     url, root = sys.argv[1], Path(sys.argv[2])
-    number, signalled = 0, signal.SIGKILL
+    number, signalled = 0, int(signal.SIGKILL)
     while signalled == signal.SIGKILL:
         number += 1
         child = os.fork()

@@ -1,5 +1,6 @@
 import hashlib
 import os
+import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +13,6 @@ import pytest
 from nbprod.core.digest import digest_file
 from nbprod.core.errors import ArtifactDamagedError, ArtifactMissingError
 from nbprod.core.models import ModelFile
-from nbprod.store import artifacts as module
 from nbprod.store.artifacts import INCOMING, Artifacts
 from nbprod.testing import ArtifactsContract
 
@@ -93,7 +93,7 @@ def test_what_is_stored_is_on_the_disk_before_it_is_named(
 
         return noted
 
-    monkeypatch.setattr(module.secrets, "token_hex", lambda size: "incoming")
+    monkeypatch.setattr(secrets, "token_hex", lambda size: "incoming")
     monkeypatch.setattr(os, "fsync", noting("fsync", os.fsync))
     monkeypatch.setattr(Path, "rename", noting("rename", Path.rename))
 

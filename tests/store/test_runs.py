@@ -12,7 +12,7 @@ from nbprod.core.errors import AmbiguousRunError, StaleFenceError, UnknownRunErr
 from nbprod.core.runs import CellError, Lineage, Run, RunStatus
 from nbprod.core.scraps import Scrap, ScrapType, Sidecar
 from nbprod.store import tables as t
-from nbprod.store.rows import run_columns, scrap_columns, scrap_from
+from nbprod.store.rows import SCRAP_COLUMNS, run_columns, scrap_columns, scrap_from
 from nbprod.store.store import Store
 
 MakeRun = Callable[..., Run]
@@ -199,7 +199,8 @@ def test_an_outdated_attempt_may_not_write(store: Store, make_run: MakeRun, writ
 
 def test_of_eight_threads_that_finish_a_run_one_does(store: Store, make_run: MakeRun) -> None:
     run = claimed(store, make_run())
-    start, outcomes = threading.Barrier(8), []
+    start = threading.Barrier(8)
+    outcomes: list[int | None] = []
 
     def finish(number: int) -> None:
         start.wait()
@@ -426,7 +427,7 @@ def test_a_row_of_scraps_holds_any_json(value: object, name: str) -> None:
     row = scrap_columns("run", scrap)
 
     assert row["value"].isascii()
-    assert scrap_from(row) == scrap
+    assert scrap_from(*(row[column.name] for column in SCRAP_COLUMNS)) == scrap
 
 
 def test_an_environment_is_kept_once(store: Store) -> None:
