@@ -60,7 +60,7 @@ def _sqlite(error: BaseException, path: Path) -> NbprodError | None:
             )
         case "NOTADB" | "CORRUPT":
             return damaged(path, f"SQLite says: {error}.")
-        case "BUSY":
+        case "BUSY" | "PROTOCOL":
             return StoreBusyError(str(path), PATIENCE_SECONDS)
         case _:
             return None

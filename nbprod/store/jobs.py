@@ -75,13 +75,10 @@ class JobRuns:
 
     def heartbeat(self, job_run: str, *, owner: str, lease: timedelta) -> bool:
         """Renew the lease; False when the job run is no longer this owner's or has ended."""
-        with self._database.write() as connection:
-            beaten = connection.execute(
-                _running(job_run)
-                .where(t.job_runs.c.owner == owner)
-                .values(lease_until=db_now() + lease.total_seconds())
-            )
-            return beaten.rowcount == 1
+        beaten = _running(job_run).where(t.job_runs.c.owner == owner)
+        return (
+            self._database.touch(beaten.values(lease_until=db_now() + lease.total_seconds())) == 1
+        )
 
     def step(
         self,

@@ -11,7 +11,7 @@ from nbprod.store import tables as t
 from nbprod.store.database import Database
 from nbprod.store.expressions import db_now
 from nbprod.store.reaping import this_host
-from nbprod.store.runs import Runs
+from nbprod.store.runs import Runs, record_devices
 
 
 class GpuLeases:
@@ -35,7 +35,7 @@ class GpuLeases:
         """Lease up to `preferred` free GPUs of the host's inventory, and at least `required`.
 
         A GPU whose holder let its lease run out is free again once the holder's processes,
-        where they are on this host, have been killed.
+        where they are on this host, have been killed. What is taken enters the run's lineage.
 
         Raises:
             GpusBusyError: fewer than `required` are free; nothing is taken.
@@ -69,17 +69,16 @@ class GpuLeases:
                         for gpu in taken
                     ],
                 )
+                record_devices(connection, run, fence, taken)
         return taken
 
     def renew(self, run: str, fence: int, *, lease: timedelta) -> int:
         """Prolong what the attempt holds; return how many GPUs that is."""
-        with self._database.write() as connection:
-            renewed = connection.execute(
-                sa.update(t.gpu_leases)
-                .where(t.gpu_leases.c.run == run, t.gpu_leases.c.fence == fence)
-                .values(lease_until=db_now() + lease.total_seconds())
-            )
-            return int(renewed.rowcount)
+        return self._database.touch(
+            sa.update(t.gpu_leases)
+            .where(t.gpu_leases.c.run == run, t.gpu_leases.c.fence == fence)
+            .values(lease_until=db_now() + lease.total_seconds())
+        )
 
     def release(self, run: str, fence: int) -> None:
         """Give back what the attempt holds. Call it when all of its processes are gone."""

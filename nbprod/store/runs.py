@@ -1,5 +1,6 @@
 """Runs in the store. Each state change is one conditional update that names its fence."""
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from datetime import timedelta
@@ -10,6 +11,7 @@ import sqlalchemy as sa
 
 from nbprod.core.digest import digest_bytes
 from nbprod.core.errors import StaleFenceError, UnknownRunError
+from nbprod.core.resources import Gpu
 from nbprod.core.runs import CellError, Run, RunStatus
 from nbprod.core.scraps import Scrap
 from nbprod.store import tables as t
@@ -104,14 +106,10 @@ class Runs:
 
     def heartbeat(self, run_id: str, fence: int, *, lease: timedelta) -> bool:
         """Renew the lease; False when the run is no longer this attempt's."""
-        with self._database.write() as connection:
-            beaten = connection.execute(
-                _held(run_id, fence).values(
-                    lease_until=db_now() + lease.total_seconds(),
-                    heartbeats=t.runs.c.heartbeats + 1,
-                )
-            )
-            return beaten.rowcount == 1
+        beaten = _held(run_id, fence).values(
+            lease_until=db_now() + lease.total_seconds(), heartbeats=t.runs.c.heartbeats + 1
+        )
+        return self._database.touch(beaten) == 1
 
     def finish(
         self,
@@ -329,6 +327,21 @@ def select_runs(
     if ids is not None:
         query = query.where(among(t.runs.c.id, ids))
     return query.order_by(t.runs.c.created_at.desc(), t.runs.c.id.desc()).limit(limit)
+
+
+def record_devices(connection: sa.Connection, run_id: str, fence: int, gpus: Sequence[Gpu]) -> None:
+    """Write the leased GPUs into the run's lineage and its attempt, inside a write."""
+    names = [f"{gpu.name} ({gpu.uuid})" for gpu in gpus]
+    lineage = connection.scalar(sa.select(t.runs.c.lineage).where(t.runs.c.id == run_id))
+    if lineage is None:
+        return
+    changed = dump(json.loads(lineage) | {"devices": names})
+    connection.execute(_held(run_id, fence).values(lineage=changed))
+    connection.execute(
+        sa.update(t.attempts)
+        .where(t.attempts.c.run == run_id, t.attempts.c.fence == fence)
+        .values(devices=dump(names))
+    )
 
 
 def _held(run_id: str, fence: int) -> sa.Update:

@@ -109,6 +109,17 @@ def test_what_a_writer_read_cannot_change_before_it_commits(store: Store) -> Non
         assert connection.scalar(sa.select(t.models.c.last_version)) == 60
 
 
+def test_a_heartbeat_does_not_wait_for_a_slow_writer(
+    postgres_store_url: str, tmp_path: Path, make_run: MakeRun
+) -> None:
+    lease = timedelta(seconds=30)
+    with Store.open(postgres_store_url, root=tmp_path) as store:
+        run = store.runs.insert(make_run(), owner="host/1/token", lease=lease)
+
+        with store.write():
+            assert store.runs.heartbeat(run.id, 1, lease=lease)
+
+
 def test_a_reader_sees_one_moment(store: Store, make_run: MakeRun) -> None:
     with store.read() as connection:
         before = connection.scalar(sa.select(sa.func.count()).select_from(t.runs))

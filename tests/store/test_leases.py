@@ -1,8 +1,10 @@
+import json
 import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from subprocess import PIPE, Popen
@@ -93,6 +95,20 @@ def test_two_runs_never_share_a_gpu(store: Store) -> None:
         "Wait for the holder to end, or ask for less under `resources` in the template's "
         "front matter. See who runs: nbprod runs list --status running"
     )
+
+
+def test_the_leased_gpus_enter_the_runs_lineage(store: Store, make_run: MakeRun) -> None:
+    run = store.runs.insert(make_run(), owner="host/1/token", lease=LEASE)
+
+    take(store, run.id, required=2)
+
+    names = ("NVIDIA H100 (GPU-0)", "NVIDIA H100 (GPU-1)")
+    final = store.runs.finish(run.id, 1, status=RunStatus.SUCCEEDED, reason="")
+    assert final.lineage == replace(run.lineage, devices=names)
+    with store.read() as connection:
+        assert connection.scalar(sa.select(t.attempts.c.devices)) == json.dumps(
+            names, separators=(",", ":")
+        )
 
 
 def test_a_preference_takes_what_is_free_and_never_waits(store: Store) -> None:
