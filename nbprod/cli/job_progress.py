@@ -1,6 +1,5 @@
 """Show a job while it runs: a line a step as it ends, and the running step live."""
 
-from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,8 @@ from nbprod.cli.progress import shown
 from nbprod.core.events import Event
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from nbprod.jobs.execute import JobProgress
     from nbprod.jobs.file import Step
     from nbprod.jobs.outcome import StepOutcome

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from nbprod.core.runs import Run
+    from nbprod.core.scraps import Scrap
     from nbprod.notebook.discovery import Found
     from nbprod.workspace import Workspace
 
@@ -133,6 +134,22 @@ def number(value: object) -> str:
         return f"{value:.4g}"
     text = value if isinstance(value, str) else json.dumps(plain(value), ensure_ascii=False)
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def scrap_text(scrap: "Scrap") -> str:
+    """Return what a scrap holds in a few words: its value, or what kind of thing it is."""
+    from nbprod.core.scraps import ScrapType
+
+    match scrap.type:
+        case ScrapType.DISPLAY:
+            return "a picture or table"
+        case ScrapType.FRAME | ScrapType.ARRAY | ScrapType.MODEL:
+            kind = {"frame": "a table", "array": "an array", "model": "a model"}[scrap.type]
+            size = f", {scrap.sidecar.size_bytes / 1e6:.3g} MB" if scrap.sidecar else ""
+            digest = f", sha256 {scrap.sidecar.digest[:12]}" if scrap.sidecar else ""
+            return f"{kind}{size}{digest}"
+        case _:
+            return number(scrap.value)
 
 
 def ago(moment: datetime | None) -> str:

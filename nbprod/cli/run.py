@@ -3,7 +3,7 @@
 import click
 
 from nbprod.cli.main import DONE, FAILED
-from nbprod.cli.output import duration, json_option, number, print_json, workspace
+from nbprod.cli.output import duration, json_option, print_json, scrap_text, workspace
 from nbprod.cli.progress import shown
 
 
@@ -46,7 +46,7 @@ def run(
         return DONE if succeeded else FAILED
     click.echo(f"{record.id}  {record.template}  {record.status}  {duration(record.seconds)}")
     for name in record.scraps:
-        click.echo(f"  {name} = {number(record.scrap(name).value)}")
+        click.echo(f"  {name} = {scrap_text(record.scrap(name))}")
     click.echo(f"  notebook: {record.notebook}")
     if record.reason and not succeeded:
         click.echo(f"\n{record.reason}", err=True)

@@ -12,6 +12,7 @@ from nbprod.cli.output import (
     plain,
     print_json,
     run_line,
+    scrap_text,
     table,
     workspace,
 )
@@ -82,13 +83,12 @@ def _describe(record: "RunRecord") -> None:
     if record.reason:
         click.echo(f"  {record.reason}")
     click.echo(f"  started {ago(record.started_at)}, took {duration(record.seconds) or 'no time'}")
-    for title, values in (
-        ("parameters", record.parameters),
-        ("scraps", {name: record.scrap(name).value for name in record.scraps}),
-    ):
-        click.echo(f"\n{title}")
-        for name, value in values.items():
-            click.echo(f"  {name} = {number(value)}")
+    click.echo("\nparameters")
+    for name, value in record.parameters.items():
+        click.echo(f"  {name} = {number(value)}")
+    click.echo("\nscraps")
+    for name in record.scraps:
+        click.echo(f"  {name} = {scrap_text(record.scrap(name))}")
     commit = lineage.git_commit or "not in git"
     state = " with uncommitted changes" if lineage.git_dirty else ""
     click.echo("\nlineage")
