@@ -5,10 +5,11 @@ server's UI and client use: `/api/2.0/mlflow-artifacts/artifacts`.
 """
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import quote, urlsplit
 
 import requests
 
@@ -217,5 +218,4 @@ def _cause(error: BaseException) -> str:
 
 
 def _without_password(address: str) -> str:
-    parts = urlsplit(address)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    return re.sub(r"//[^/@]*@", "//", address)
