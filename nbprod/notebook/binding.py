@@ -188,6 +188,8 @@ def _typed(parameter: Parameter, value: object, *, mode: Mode, template: str) ->
         raise _refused(parameter, value, template, accepted)
     if accepted.startswith(("a list", "a mapping")):
         example = '["a", "b"]' if accepted.startswith("a list") else '{"a": 1}'
+        if "list of numbers" in accepted or "list of whole numbers" in accepted:
+            example = "[1, 2]"
         accepted = f"{accepted}, as JSON such as {example}"
     plain = text if text.isprintable() and text.strip() == text != "" else shown(text)
     raise InvalidParameterError(template, parameter.name, plain, accepted, parameter.help)

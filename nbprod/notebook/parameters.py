@@ -141,7 +141,9 @@ def _pairs(target: ast.expr, value: ast.expr) -> Iterator[tuple[str, ast.expr]]:
         case (
             (ast.Tuple(elts=targets) | ast.List(elts=targets)),
             (ast.Tuple(elts=values) | ast.List(elts=values)),
-        ) if len(targets) == len(values):
+        ) if len(targets) == len(values) and not any(
+            isinstance(one, ast.Starred) for one in (*targets, *values)
+        ):
             for part, item in zip(targets, values, strict=True):
                 yield from _pairs(part, item)
 
@@ -179,7 +181,7 @@ class _Comments:
             for token in tokenize.generate_tokens(io.StringIO(source).readline):
                 if token.type == tokenize.COMMENT:
                     line, column = token.start
-                    text = token.string.lstrip("#").strip()
+                    text = token.string.lstrip("# \t").strip()
                     if lines[line - 1][:column].strip():
                         self.trailing[line] = text
                         self.columns[line] = column

@@ -57,17 +57,15 @@ def _notebook(script: str) -> str:
     import jupytext
     import nbformat
 
-    notebook = jupytext.reads(script, fmt="py:percent")
-    notebook.metadata = nbformat.from_dict(
-        {
-            "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
-            "language_info": {"name": "python"},
-        }
-    )
-    notebook.nbformat, notebook.nbformat_minor = 4, 5
-    for index, cell in enumerate(notebook.cells):
-        cell["id"] = f"cell-{index}"
-    text: str = nbformat.writes(notebook)
+    from nbprod.notebook.document import whole_notebook
+
+    cells = jupytext.reads(script, fmt="py:percent").cells
+    for cell in cells:
+        cell.pop("id", None)  # drawn at random by jupytext
+    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    metadata = {"kernelspec": kernel, "language_info": {"name": "python"}}
+    raw = {"nbformat": 4, "nbformat_minor": 5, "metadata": metadata, "cells": cells}
+    text: str = nbformat.writes(whole_notebook(raw))
     return text + "\n"
 
 

@@ -96,14 +96,9 @@ class Template:
 
         It is made of the bytes that were digested, whatever the file holds by now.
         """
-        import nbformat
+        from nbprod.notebook.document import whole_notebook
 
-        notebook: NotebookNode
-        if self.path.suffix == ".py":
-            notebook = nbformat.from_dict(_from_percent(self.content, where=str(self.path)))
-        else:
-            notebook = nbformat.reads(self.content.decode("utf-8-sig"), as_version=4)
-        return notebook
+        return whole_notebook(_raw(self.path, self.content, where=str(self.path)))
 
 
 def load_template(path: Path, *, name: str | None = None) -> Template:
@@ -115,7 +110,7 @@ def load_template(path: Path, *, name: str | None = None) -> Template:
     """
     where = _short(path)
     content = _read(path, where=where)
-    raw = _from_percent(content, where=where) if path.suffix == ".py" else _json(content, where)
+    raw = _raw(path, content, where=where)
     cells = _cells(raw, where=where)
     language = _language(raw)
     template = Template(
@@ -142,6 +137,10 @@ def load_template(path: Path, *, name: str | None = None) -> Template:
 def parameters_cell(cells: tuple[Cell, ...]) -> Cell | None:
     """Return the first code cell tagged `parameters`, as papermill does."""
     return next((cell for cell in cells if cell.type == "code" and "parameters" in cell.tags), None)
+
+
+def _raw(path: Path, content: bytes, *, where: str) -> dict[str, Any]:
+    return _from_percent(content, where=where) if path.suffix == ".py" else _json(content, where)
 
 
 def _read(path: Path, *, where: str) -> bytes:
@@ -222,11 +221,9 @@ def _from_percent(content: bytes, *, where: str) -> dict[str, Any]:
             "A .py template is a script in percent format: cells begin with # %%.",
             f"See what it makes of it: jupytext --to ipynb --output - {where}",
         ) from error
-    # Cells that jupytext makes get random ids; the same file must give the same notebook.
-    for index, cell in enumerate(found.cells):
-        cell["id"] = f"cell-{index}"
-    found.nbformat, found.nbformat_minor = 4, 5
-    return dict(found)
+    for cell in found.cells:
+        cell.pop("id", None)  # drawn at random by jupytext
+    return {"nbformat": 4, "nbformat_minor": 5, "metadata": found.metadata, "cells": found.cells}
 
 
 def _cells(raw: Mapping[str, Any], *, where: str) -> tuple[Cell, ...]:

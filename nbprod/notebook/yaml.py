@@ -111,7 +111,8 @@ class _Reader:
             depth += isinstance(event, yaml.CollectionStartEvent)
             depth -= isinstance(event, yaml.CollectionEndEvent)
             if depth > MAX_DEPTH:
-                raise self.error(event.start_mark.line, "Values are nested too deeply.")
+                line = event.start_mark.line if event.start_mark else None
+                raise self.error(line, "Values are nested too deeply.")
 
     def value(self, node: Node, above: tuple[int, ...]) -> JSON:
         self.nodes += 1
