@@ -9,6 +9,7 @@ from nbprod.core.jobs import JobRun, JobStep, StepStatus
 from nbprod.jobs.file import JobFile, StepKind, parse_job
 from nbprod.reports import Decision as DecisionPart
 from nbprod.reports import StepPart, render_job
+from nbprod.reports.words import count
 from nbprod.workspace.pages import write_page
 from nbprod.workspace.promotion import CHAMPION, Decision, Movement
 
@@ -111,6 +112,14 @@ def explanation(decision: Decision) -> str:
             return "It is the first version to serve: there was no champion to compare with."
         case Movement.PROMOTED:
             return f"Every gate passed. Version {decision.former} served before."
+        case Movement.BLOCKED:
+            blocking = sum(verdict.outcome.blocks for verdict in decision.verdicts)
+            stays = (
+                f"{decision.model}@{CHAMPION} stays version {decision.former}."
+                if decision.former is not None
+                else f"{decision.model} has no {CHAMPION} yet."
+            )
+            return f"{count(blocking, 'gate')} did not pass. {stays}"
         case Movement.OVERRIDDEN:
             return f"Gates blocked, and someone decided otherwise: {decision.reason}"
         case _:

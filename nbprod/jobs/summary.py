@@ -27,7 +27,7 @@ class StepLine:
     what: str  #: the template or the model
     status: StepStatus
     took: str  #: "1 min 12 s"
-    key: str  #: "macro_f1 0.702, accuracy 0.771", or the sentence of its end
+    key: str  #: "macro_f1 0.702, accuracy 0.771", or what a promotion came to
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +47,7 @@ class Summary:
 
     title: str  #: "subject-router, run 1: succeeded in 3 min 23 s"
     status: JobStatus
-    reason: str  #: why it ended, where it did not succeed
+    reason: str  #: why it failed
     steps: tuple[StepLine, ...]
     judgements: tuple[Judgement, ...]
     notebooks: tuple[tuple[str, str], ...]  #: step and path of its executed notebook
@@ -62,7 +62,8 @@ def summarise(outcome: JobOutcome) -> Summary:
     return Summary(
         title=f"{job_run.job}, run {job_run.number}: {job_run.status}{f' in {took}' * bool(took)}",
         status=job_run.status,
-        reason="" if job_run.status is JobStatus.SUCCEEDED else job_run.reason,
+        # A blocked job has its judgement to say why.
+        reason=job_run.reason if job_run.status is JobStatus.FAILED else "",
         steps=tuple(
             StepLine(
                 step=step.step,
@@ -130,7 +131,7 @@ def _key(step: StepOutcome) -> str:
     if step.kind is StepKind.PROMOTE and step.decision is not None:
         return headline(step.decision)
     if step.status is not StepStatus.SUCCEEDED:
-        return step.reason
+        return ""  # the job's reason, on top, is the one that tells
     numbers = [figure for figure in step.figures if figure.is_number][:_KEY_FIGURES]
     return ", ".join(f"{figure.name} {figure.text}" for figure in numbers)
 

@@ -108,7 +108,10 @@ def test_a_job_trains_judges_promotes_and_reports_and_then_blocks_what_is_worse(
     assert statuses(blocked)["report"] == "succeeded"
     assert workspace.models["router@champion"].version == 1
     assert "router version 2 was not promoted" in (blocked.report or Path()).read_text()
-    assert "router version 2 was not promoted" in as_text(summarise(blocked))
+    assert (
+        "router version 2 was not promoted\n"
+        "  2 gates did not pass. router@champion stays version 1.\n" in as_text(summarise(blocked))
+    )
 
     # Rendered anew from the record alone, both pages tell the same.
     for outcome, says in ((first, "router@champion → version 1"), (blocked, "✕")):
