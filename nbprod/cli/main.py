@@ -71,7 +71,7 @@ def invoke(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         # The reader of a pipe went away (`nbprod runs list | head`): that is no failure, but
         # the interpreter would complain when it flushes stdout at exit.
-        sys.stdout = None  # type: ignore[assignment]  # the documented way to silence that flush
+        sys.stdout = None
         return DONE
     except OSError as error:
         click.echo(_os_error(error), err=True)

@@ -6,14 +6,12 @@ import os
 import platform
 import socket
 import subprocess
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping
 from pathlib import Path
 
 import nbprod
 from nbprod.core.digest import digest_file, digest_folder
 from nbprod.core.json import JSON
-from nbprod.core.resources import Gpu
 from nbprod.core.runs import Lineage
 
 #: Larger data is fingerprinted by the template that reads it (scrap `data_fingerprint`).
@@ -74,11 +72,6 @@ def collect(
         user=user(),
         nbprod=nbprod.__version__,
     )
-
-
-def with_devices(lineage: Lineage, gpus: Sequence[Gpu]) -> Lineage:
-    """Return the lineage with the leased devices in it."""
-    return replace(lineage, devices=tuple(f"{gpu.name} ({gpu.uuid})" for gpu in gpus))
 
 
 def fingerprints(

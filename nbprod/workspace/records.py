@@ -38,13 +38,32 @@ class ScrapValues(Mapping[str, object]):
         return f"<scraps: {', '.join(self) or 'none'}>"
 
 
+class StoredScraps:
+    """The scraps of a list of runs: one query, when the first of them is asked for."""
+
+    def __init__(self, store: "Store", ids: Sequence[str]) -> None:
+        self._store = store
+        self._ids = ids
+        self._found: Mapping[str, Mapping[str, Scrap]] | None = None
+
+    def of(self, run: str) -> Mapping[str, Scrap]:
+        """Return the scraps of one of the runs by name."""
+        if self._found is None:
+            self._found = self._store.runs.scraps(self._ids)
+        return self._found.get(run, {})
+
+
 class RunRecord:
     """One run: `status`, `scraps["macro_f1"]`, `notebook`, `log`."""
 
-    def __init__(self, run: Run, scraps: Mapping[str, Scrap], root: Path) -> None:
+    def __init__(self, run: Run, scraps: "StoredScraps", root: Path) -> None:
         self.run = run  #: the stored value
         self._root = root
-        self._scraps = dict(scraps)
+        self._stored = scraps
+
+    @property
+    def _scraps(self) -> Mapping[str, Scrap]:
+        return self._stored.of(self.id)
 
     @property
     def id(self) -> str:
@@ -167,6 +186,6 @@ class RunList(Sequence[RunRecord]):
 
 
 def load_records(store: "Store", runs: Sequence[Run], *, root: Path) -> list[RunRecord]:
-    """Return the records of `runs`, with their scraps in one query; folders are below `root`."""
-    scraps = store.runs.scraps([run.id for run in runs])
-    return [RunRecord(run, scraps.get(run.id, {}), root) for run in runs]
+    """Return the records of `runs`, whose folders are below `root`."""
+    scraps = StoredScraps(store, [run.id for run in runs])
+    return [RunRecord(run, scraps, root) for run in runs]
