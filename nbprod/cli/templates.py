@@ -82,13 +82,19 @@ def show(name: str, *, schema: bool, as_json: bool) -> None:
     for scrap in front.scraps:
         marks = [str(scrap.type), "required" if scrap.required else "optional"]
         if scrap.range:
-            marks.append(f"from {number(scrap.range[0])} to {number(scrap.range[1])}")
+            marks.append(_range(*scrap.range))
         if scrap.unit:
             marks.append(scrap.unit)
         click.echo(f"  {scrap.name}: {', '.join(marks)}")
     if not front.scraps:
         click.echo("  none declared")
     click.echo(f"\nRun it: nbprod run {template.name}")
+
+
+def _range(low: float | None, high: float | None) -> str:
+    if low is None or high is None:
+        return f"at most {number(high)}" if low is None else f"at least {number(low)}"
+    return f"from {number(low)} to {number(high)}"
 
 
 def _template(name: str) -> "Template":
