@@ -27,7 +27,7 @@ class EventType(StrEnum):
     #: cell, status ("ok" | "error" | "skipped" | "interrupted"), execution_count
     STOPPED = "stopped"  #: cell, reason; `nbprod.stop` was called
     METADATA = "metadata"  #: metadata to merge into the notebook's: language_info, widgets
-    RUN_FINISHED = "run_finished"  #: status, reason, error?
+    RUN_FINISHED = "run_finished"  #: status, reason, error?, stopped?
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

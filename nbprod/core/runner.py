@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from nbprod.core.events import Event
 from nbprod.core.json import JSON
 from nbprod.core.runs import CellError, RunStatus
+from nbprod.core.scraps import ScrapDeclaration
 
 #: Names of the files in an attempt's folder.
 REQUEST_FILE = "request.json"
@@ -37,6 +38,8 @@ class AttemptRequest:
     timeout: timedelta | None = None  #: of the whole run
     artifacts: str = ""  #: fsspec URL that sidecars go to
     grace: timedelta = timedelta(seconds=5)  #: between an interrupt and the kill
+    contract: tuple[ScrapDeclaration, ...] = ()
+    #: checked before the run is called succeeded, so that the executed notebook says so too
 
     def to_json(self) -> dict[str, JSON]:
         """Return the request as JSON; durations in seconds, paths as text."""
@@ -55,6 +58,7 @@ class AttemptRequest:
             "timeout": None if self.timeout is None else self.timeout.total_seconds(),
             "artifacts": self.artifacts,
             "grace": self.grace.total_seconds(),
+            "contract": [declaration.to_json() for declaration in self.contract],
         }
 
     @classmethod
@@ -70,6 +74,7 @@ class AttemptRequest:
                 "workspace": Path(fields["workspace"]),
                 "timeout": None if timeout is None else timedelta(seconds=timeout),
                 "grace": timedelta(seconds=fields["grace"]),
+                "contract": tuple(map(ScrapDeclaration.from_json, fields["contract"])),
             }
         )
 
@@ -83,6 +88,7 @@ class AttemptResult:
     error: CellError | None = None
     notebook: Path | None = None  #: executed, or rendered from the journal; read-only
     notebook_digest: str = ""
+    stopped: str | None = None  #: the reason given to `nbprod.stop`, which ended it early
 
 
 class Runner(Protocol):

@@ -41,6 +41,30 @@ class ScrapDeclaration:
     required: bool = False
     description: str = ""
 
+    def to_json(self) -> dict[str, JSON]:
+        """Return the declaration as JSON."""
+        return {
+            "name": self.name,
+            "type": self.type.value,
+            "range": None if self.range is None else list(self.range),
+            "unit": self.unit,
+            "higher_is_better": self.higher_is_better,
+            "required": self.required,
+            "description": self.description,
+        }
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> "ScrapDeclaration":
+        """Read a declaration back from what `to_json` returned."""
+        bounds = fields["range"]
+        return cls(
+            **{
+                **fields,
+                "type": ScrapType(fields["type"]),
+                "range": None if bounds is None else (bounds[0], bounds[1]),
+            }
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sidecar:

@@ -9,6 +9,13 @@ NbprodError
 │   ├── GateDeclarationError
 │   ├── UnknownGateError (LookupError)
 │   └── UnknownGateKeyError (LookupError)
+├── GpuInventoryError (ValueError)
+├── JobError
+│   ├── JobFileError (ValueError)
+│   │   └── JobReferenceError
+│   ├── MissingScrapError (LookupError)
+│   ├── UnknownJobError (LookupError)
+│   └── UnusableScrapError (TypeError)
 ├── MLError
 │   ├── DataNotFoundError (FileNotFoundError)
 │   ├── DatasetNotAvailableError
@@ -51,6 +58,13 @@ NbprodError
 ├── PromotionBlockedError
 ├── PromotionConflictError
 ├── RollbackError
+├── ScrapError
+│   ├── MissingLibraryError (ImportError)
+│   ├── MissingPathScrapError (FileNotFoundError)
+│   ├── OutputNameError (ValueError)
+│   ├── ScrapNameError (ValueError)
+│   ├── SidecarDamagedError
+│   └── UnencodableScrapError (TypeError)
 ├── SettingsError (ValueError)
 ├── StoreError
 │   ├── AmbiguousRunError (LookupError)
@@ -88,6 +102,14 @@ from nbprod.core.errors.gates import (
     GateError,
     UnknownGateError,
     UnknownGateKeyError,
+)
+from nbprod.core.errors.jobs import (
+    JobError,
+    JobFileError,
+    JobReferenceError,
+    MissingScrapError,
+    UnknownJobError,
+    UnusableScrapError,
 )
 from nbprod.core.errors.ml import (
     DataNotFoundError,
@@ -147,6 +169,18 @@ from nbprod.core.errors.registry import (
 from nbprod.core.errors.root import (
     NbprodError,
 )
+from nbprod.core.errors.runners import (
+    GpuInventoryError,
+)
+from nbprod.core.errors.scraps import (
+    MissingLibraryError,
+    MissingPathScrapError,
+    OutputNameError,
+    ScrapError,
+    ScrapNameError,
+    SidecarDamagedError,
+    UnencodableScrapError,
+)
 from nbprod.core.errors.store import (
     AmbiguousRunError,
     ArtifactDamagedError,
@@ -193,12 +227,19 @@ __all__ = [
     "FrontMatterError",
     "GateDeclarationError",
     "GateError",
+    "GpuInventoryError",
     "GpusBusyError",
     "InvalidParameterError",
+    "JobError",
+    "JobFileError",
+    "JobReferenceError",
     "MLError",
     "MissingColumnsError",
     "MissingExtraError",
+    "MissingLibraryError",
     "MissingParameterError",
+    "MissingPathScrapError",
+    "MissingScrapError",
     "MlflowAddressError",
     "MlflowError",
     "MlflowIncompleteError",
@@ -220,6 +261,7 @@ __all__ = [
     "NotAFolderError",
     "NotAStoreError",
     "OneClassError",
+    "OutputNameError",
     "OverrideNeedsReasonError",
     "OversizedTextError",
     "ParameterError",
@@ -230,7 +272,10 @@ __all__ = [
     "ReadOnlyError",
     "RollbackError",
     "ScaffoldError",
+    "ScrapError",
+    "ScrapNameError",
     "SettingsError",
+    "SidecarDamagedError",
     "StaleFenceError",
     "StaleJobRunError",
     "StoreBusyError",
@@ -241,9 +286,11 @@ __all__ = [
     "TemplateError",
     "TooFewExamplesError",
     "UndecodableDataError",
+    "UnencodableScrapError",
     "UnknownDataFormatError",
     "UnknownGateError",
     "UnknownGateKeyError",
+    "UnknownJobError",
     "UnknownKeyError",
     "UnknownModelError",
     "UnknownParameterError",
@@ -255,6 +302,7 @@ __all__ = [
     "UnreadableTemplateError",
     "UnresolvedReferenceError",
     "UnsafeModelError",
+    "UnusableScrapError",
     "WorkspaceExistsError",
     "WorkspaceNotFoundError",
     "YamlError",
