@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import zmq
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
 from nbprod.core.events import Event, EventType
@@ -25,10 +26,12 @@ End: TypeAlias = tuple[RunStatus, str, CellError | None]
 
 #: Cells with one of these tags are not executed; the second is nbclient's.
 SKIP_TAGS = frozenset({"skip", "skip-execution"})
-#: Sent once to a Python kernel. scrapbook's glue goes through IPython's display publisher, which
-#: %%capture replaces; scraps are let through to the real one, and captured as well.
-LET_SCRAPS_THROUGH = f"""
-def _nbprod_let_scraps_through():
+#: Sent once to a Python kernel; nothing of it stays in the notebook's names.
+#: scrapbook's glue goes through IPython's display publisher, which %%capture replaces: scraps are
+#: let through to the real one, and captured as well. And ZeroMQ drops what exceeds 1,000 waiting
+#: messages without a word (of 20,000 displays in a loop 17,000 arrived): that limit goes.
+PREPARE_KERNEL = f"""
+def _nbprod_prepare():
     from IPython import get_ipython
     from IPython.core.displaypub import CapturingDisplayPublisher
     real, capture = get_ipython().display_pub, CapturingDisplayPublisher.publish
@@ -39,11 +42,14 @@ def _nbprod_let_scraps_through():
             real.publish(data, metadata)
         return capture(self, data, metadata, *args, **kwargs)
     CapturingDisplayPublisher.publish = publish
+    import zmq
+    thread = get_ipython().kernel.iopub_thread
+    thread.schedule(lambda: thread.socket.setsockopt(zmq.SNDHWM, 0))
 try:
-    _nbprod_let_scraps_through()
+    _nbprod_prepare()
 except Exception:
     pass
-del _nbprod_let_scraps_through
+del _nbprod_prepare
 """
 
 
@@ -83,7 +89,9 @@ class KernelRun:
             **self._started,
         )
         client = self._client
-        client.km = client.create_kernel_manager()
+        manager: Any = client.create_kernel_manager()
+        client.km = manager
+        manager.context.setsockopt(zmq.RCVHWM, 0)  # the other end of what PREPARE_KERNEL says
         try:
             with client.setup_kernel(**self._binding()):
                 self._watch.kernel = client.kernel_pid()
@@ -122,7 +130,7 @@ class KernelRun:
         if language:
             self._event(EventType.METADATA, metadata={"language_info": language})
         if language.get("name") == "python":
-            request = kernel.execute(LET_SCRAPS_THROUGH, silent=True, store_history=False)
+            request = kernel.execute(PREPARE_KERNEL, silent=True, store_history=False)
             client.wait_for_reply(request)
 
     def _run_cells(self) -> End:

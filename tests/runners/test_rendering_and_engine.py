@@ -174,6 +174,22 @@ def test_a_module_in_the_folder_does_not_stand_in_for_the_librarys(
     assert result.reason == "Every cell finished."
 
 
+def test_no_output_of_a_flood_is_lost(attempt: Make) -> None:
+    # The reader stands still, so that the messages pile up in the kernel.
+    made = attempt(
+        "import os, signal, time, nbprod\nfrom IPython.display import display\n"
+        "os.kill(os.getppid(), signal.SIGSTOP)\n"
+        "for i in range(4000): display({'text/plain': str(i).rjust(5000)}, raw=True)\n"
+        "nbprod.glue('last', 1)\n"
+        "time.sleep(1)\n"
+        "os.kill(os.getppid(), signal.SIGCONT)"
+    )
+
+    made.execute()
+
+    assert len(made.cells()[0]["outputs"]) == 4001
+
+
 def test_the_notebook_learns_its_run_folder_and_workspace(attempt: Make) -> None:
     made = attempt(
         "import os, nbprod\n"
