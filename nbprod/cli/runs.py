@@ -68,7 +68,7 @@ def list_runs(*, template: str | None, status: str | None, limit: int, as_json: 
 def show(run: str, *, as_json: bool) -> None:
     """Show one run: how it ended, its parameters, scraps and lineage.
 
-    RUN is an id or any unique beginning of one.
+    RUN is an id, any unique beginning of one, "latest" or "latest~1".
     """
     record = workspace().record(run)
     if as_json:

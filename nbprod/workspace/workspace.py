@@ -1,6 +1,7 @@
 """Workspace: opens nbprod.toml and wires store, artifacts, runner, gates and registry."""
 
 import itertools
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property
@@ -261,13 +262,15 @@ class Workspace:
         return RunList(load_records(self.store, found, root=self.root), self._frame)
 
     def record(self, run: str) -> RunRecord:
-        """Return a run by its id, any unique beginning of it, or "latest".
+        """Return a run by its id, any unique beginning of it, "latest" or "latest~2".
 
         Raises:
             UnknownRunError, AmbiguousRunError: no such run, or several.
         """
-        newest = self.store.runs.list(limit=1) if run == "latest" else []
-        found = newest[0] if newest else self.store.runs.get(run)
+        back = re.fullmatch(r"latest(?:~(\d{1,9}))?", run)
+        place = int(back[1] or 0) if back else 0
+        newest = self.store.runs.list(limit=place + 1) if back else []
+        found = newest[place] if len(newest) > place else self.store.runs.get(run)
         if found.status is RunStatus.LOST and not found.notebook_digest:
             salvage(self.store, [found], self.root)  # whoever found it lost died before doing so
             found = self.store.runs.get(found.id)
