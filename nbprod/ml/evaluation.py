@@ -188,4 +188,5 @@ def wilson(right: np.ndarray, total: np.ndarray) -> tuple[np.ndarray, np.ndarray
     share = right / total
     middle = (share + z**2 / (2 * total)) / (1 + z**2 / total)
     half = z / (1 + z**2 / total) * np.sqrt(share * (1 - share) / total + z**2 / (4 * total**2))
-    return middle - half, middle + half
+    # Rounding puts the ends of 0 and 1 a hair beyond the share itself.
+    return np.minimum(middle - half, share), np.maximum(middle + half, share)

@@ -166,6 +166,15 @@ def test_wilsons_interval_is_the_published_one() -> None:
     assert [low[0], high[0]] == pytest.approx([0.2553, 0.3662], abs=1e-4)
 
 
+def test_wilsons_interval_holds_the_share_itself() -> None:
+    total = np.arange(1, 400)
+    for right in (np.zeros_like(total), total):
+        low, high = wilson(right, total)
+
+        assert (low <= right / total).all()
+        assert (high >= right / total).all()
+
+
 def test_a_model_that_is_always_sure_and_right_is_calibrated() -> None:
     answers = pd.DataFrame({"label": ["x"] * 5, "predicted": ["x"] * 5, "score": [1.0] * 5})
 
