@@ -6,9 +6,12 @@ from collections.abc import Sequence
 import click
 
 from nbprod.core.errors import NbprodError
+from nbprod.core.imports import SCHEMA_FORMATS, leave_out
 
 #: Exit codes, the same for every command.
 DONE, FAILED, MISUSED, BLOCKED = 0, 1, 2, 3
+#: jupytext's part for JupyterLab, which loads a web server. Reading a script needs none.
+_JUPYTER_SERVER = ("jupytext.sync_contentsmanager", "jupytext.async_contentsmanager")
 
 
 class _Commands(click.Group):
@@ -52,6 +55,7 @@ def cli() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code."""
+    leave_out(*SCHEMA_FORMATS, *_JUPYTER_SERVER)
     sys.exit(invoke(arguments))
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nbprod.core.events import Event, EventType
+from nbprod.core.imports import SCHEMA_FORMATS, leave_out
 from nbprod.core.runner import JOURNAL_FILE, NOTEBOOK_FILE, AttemptRequest
 from nbprod.core.runs import RunStatus
 from nbprod.notebook.journal import Journal
@@ -28,26 +29,13 @@ if TYPE_CHECKING:
 DONE, UNSUCCESSFUL, IO_ERROR, ORPHANED = 0, 1, 74, 75
 #: pid of the process that must live for the attempt to go on.
 SUPERVISOR_VARIABLE = "NBPROD_SUPERVISOR"
-
-
-#: Imported by libraries we need, for things an attempt never does. jsonschema's checker of
-#: international addresses takes 1.1 s (nbformat has none to check), and where it is not installed
-#: jsonschema goes without; papermill's HDFS handler loads pyarrow and NumPy, 0.1 s, likewise.
-NEVER_NEEDED = ("rfc3987_syntax", "pyarrow.fs")
-
-
-def leave_out_slow_imports() -> None:
-    """Make this process go without libraries whose import costs more than the work it does.
-
-    Only for a process that is ours alone: afterwards nothing in it can import them.
-    """
-    for name in NEVER_NEEDED:
-        sys.modules.setdefault(name, None)  # type: ignore[arg-type]  # None blocks an import
+#: papermill's HDFS handler loads pyarrow and NumPy for this, 0.1 s; an attempt's files are local.
+HDFS = "pyarrow.fs"
 
 
 def main(argv: list[str]) -> int:
     """Execute the request in the file `argv[0]`; return the exit status."""
-    leave_out_slow_imports()
+    leave_out(*SCHEMA_FORMATS, HDFS)
     request = AttemptRequest.from_json(json.loads(Path(argv[0]).read_text(encoding="utf-8")))
     logging.basicConfig(
         stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(name)s: %(message)s"

@@ -1,11 +1,12 @@
 """Record where a run's result will come from, before it starts."""
 
 import getpass
-import importlib.metadata
 import os
 import platform
+import re
 import socket
 import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,16 +17,29 @@ from nbprod.core.runs import Lineage
 
 #: Larger data is fingerprinted by the template that reads it (scrap `data_fingerprint`).
 _LARGEST_INPUT = 2 * 1024**3
+_DIST_INFO = ".dist-info"
 
 
 def packages() -> tuple[str, ...]:
-    """Return the installed distributions as sorted "name==version" lines."""
-    found = {
-        f"{name.lower().replace('_', '-')}=={distribution.version}"
-        for distribution in importlib.metadata.distributions()
-        if (name := distribution.metadata["Name"])
-    }
-    return tuple(sorted(found))
+    """Return the installed distributions as sorted "name==version" lines.
+
+    Both stand in the name of a distribution's folder, by the specification for recording
+    installed projects; opening 200 METADATA files instead takes 75 ms of every run.
+    """
+    found: dict[str, str] = {}
+    for entry in sys.path:
+        for folder in _distributions(Path(entry or ".")):
+            name, _, version = folder.removesuffix(_DIST_INFO).partition("-")
+            name = re.sub(r"[-_.]+", "-", name).lower()
+            found.setdefault(name, version)  # the first on the path is the one that is imported
+    return tuple(sorted(f"{name}=={version}" for name, version in found.items()))
+
+
+def _distributions(folder: Path) -> list[str]:
+    try:
+        return [name for name in os.listdir(folder) if name.endswith(_DIST_INFO)]  # noqa: PTH208 - names
+    except OSError:
+        return []  # a path entry that is a zip file, or is not there
 
 
 def host() -> str:
