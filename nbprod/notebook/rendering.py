@@ -78,6 +78,11 @@ class Rendering:
                 return index
         return None
 
+    @property
+    def stopped(self) -> str | None:
+        """Return the reason given to `nbprod.stop`; None when it was not called."""
+        return None if self._stopped is None else self._stopped[1]
+
     def status(self, index: int) -> str:
         """Return a cell's status as the notebook will say it."""
         return self._cells[index].status
@@ -317,7 +322,7 @@ def _add_banner(notebook: "NotebookNode", *, status: str, reason: str, failing: 
     """Say at the top that the run went wrong, with a link to the cell, as papermill does."""
     import nbformat
 
-    words = f"This run {'failed' if status == 'failed' else 'was ' + status}. {html.escape(reason)}"
+    words = f"This run {'failed' if status == 'failed' else 'was ' + status}. {html.escape(reason, quote=False)}"
     if failing is not None:
         anchor = nbformat.v4.new_markdown_cell(
             f'<span id="{ANCHOR}" {_STYLE}>The run ended in the next cell:</span>',

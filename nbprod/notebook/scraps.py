@@ -232,18 +232,22 @@ def verified_path(scrap: Scrap, folder: Path) -> Path:
 
 
 def check_contract(
-    declared: Sequence[ScrapDeclaration], scraps: Mapping[str, Scrap]
+    declared: Sequence[ScrapDeclaration],
+    scraps: Mapping[str, Scrap],
+    *,
+    is_stopped: bool = False,
 ) -> list[ContractBreach]:
     """Return every way in which the scraps differ from what the template declares.
 
     A missing scrap is a breach only where it is required; one of the wrong type or out of range
-    always is, NaN being out of every range; an undeclared one is only reported.
+    always is, NaN being out of every range; an undeclared one is only reported. A run that
+    `nbprod.stop` ended (`is_stopped`) owes no scraps of the cells it did not run.
     """
     breaches = []
     for declaration in declared:
         scrap = scraps.get(declaration.name)
         if scrap is None:
-            if declaration.required:
+            if declaration.required and not is_stopped:
                 breaches.append(
                     ContractBreach(
                         scrap=declaration.name,
