@@ -5,6 +5,7 @@ whole notebook is asked for, in order to execute it.
 """
 
 import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -153,7 +154,7 @@ def _read(path: Path, *, where: str) -> bytes:
                 f"A template is text; the limit is {MAX_BYTES / 1e6:,.0f} MB. Outputs were "
                 "probably saved in it, or data pasted into a cell.",
                 "Move data into files, and strip outputs with: "
-                f"jupyter nbconvert --clear-output --inplace {where}",
+                f"jupyter nbconvert --clear-output --inplace {shlex.quote(where)}",
             )
         return path.read_bytes()
     except OSError as error:
@@ -175,13 +176,13 @@ def _decoded(content: bytes, where: str) -> str:
             f"line {line} holds the byte 0x{content[error.start]:02x}, which is not UTF-8.",
             "Notebooks are UTF-8; guessing an encoding would change letters silently.",
             "Convert it, if it is from Windows: "
-            f"iconv -f WINDOWS-1252 -t UTF-8 -o fixed{Path(where).suffix} {where}",
+            f"iconv -f WINDOWS-1252 -t UTF-8 -o fixed{Path(where).suffix} {shlex.quote(where)}",
         ) from error
 
 
 def _json(content: bytes, where: str) -> dict[str, Any]:
     text = _decoded(content, where)
-    check = f"Open it in JupyterLab, or check it with: python -m json.tool {where}"
+    check = f"Open it in JupyterLab, or check it with: python -m json.tool {shlex.quote(where)}"
     try:
         raw = json.loads(text)
     except json.JSONDecodeError as error:
@@ -199,7 +200,7 @@ def _json(content: bytes, where: str) -> dict[str, Any]:
     version = raw["nbformat"]
     if version != 4:
         why = "nbprod, as papermill, reads version 4, which Jupyter has written since 2015."
-        do = f"Convert it with: jupyter nbconvert --to notebook --inplace {where}"
+        do = f"Convert it with: jupyter nbconvert --to notebook --inplace {shlex.quote(where)}"
         if isinstance(version, int) and version > 4:
             do = "Update what reads it: pip install --upgrade nbformat nbprod"
         problem = f"it is a notebook of format version {version}."
@@ -219,7 +220,7 @@ def _from_percent(content: bytes, *, where: str) -> dict[str, Any]:
             where,
             f"jupytext cannot read it: {error}",
             "A .py template is a script in percent format: cells begin with # %%.",
-            f"See what it makes of it: jupytext --to ipynb --output - {where}",
+            f"See what it makes of it: jupytext --to ipynb --output - {shlex.quote(where)}",
         ) from error
     for cell in found.cells:
         cell.pop("id", None)  # drawn at random by jupytext
@@ -228,7 +229,7 @@ def _from_percent(content: bytes, *, where: str) -> dict[str, Any]:
 
 def _cells(raw: Mapping[str, Any], *, where: str) -> tuple[Cell, ...]:
     cells = raw.get("cells")
-    check = f"Open it in JupyterLab, or check it with: python -m json.tool {where}"
+    check = f"Open it in JupyterLab, or check it with: python -m json.tool {shlex.quote(where)}"
     why = "A notebook's cells are a list; each has a cell_type and a source."
     if not isinstance(cells, list):
         raise UnreadableTemplateError(where, "the notebook has no list of cells.", why, check)

@@ -86,6 +86,7 @@ def run(source: str) -> dict[str, object]:
     return namespace
 
 
+@settings(deadline=None)
 @given(name=names, drawn=typed_values())
 def test_a_value_arrives_in_the_kernel_as_it_was_given(name: str, drawn: tuple[str, Any]) -> None:
     annotation, value = drawn
@@ -97,6 +98,7 @@ def test_a_value_arrives_in_the_kernel_as_it_was_given(name: str, drawn: tuple[s
     assert same(bound.typed[name], value)
 
 
+@settings(deadline=None)
 @given(name=names, drawn=typed_values())
 def test_what_is_on_record_binds_to_the_same_value_again(name: str, drawn: tuple[str, Any]) -> None:
     annotation, value = drawn
@@ -109,6 +111,7 @@ def test_what_is_on_record_binds_to_the_same_value_again(name: str, drawn: tuple
     assert same(again.typed[name], value)
 
 
+@settings(deadline=None)
 @given(name=names, drawn=typed_values(), help_=st.text("abc #'\"=", max_size=20))
 def test_a_default_is_read_back_from_the_code_that_writes_it(
     name: str, drawn: tuple[str, Any], help_: str
@@ -126,6 +129,7 @@ def test_a_default_is_read_back_from_the_code_that_writes_it(
     assert found.help == help_.lstrip("# ").strip()
 
 
+@settings(deadline=None)
 @given(values=st.dictionaries(names, texts, max_size=5))
 def test_the_command_line_carries_any_text(values: dict[str, str]) -> None:
     parameters = read_parameters("\n".join(f"{name}: str = ''" for name in values), where="x")
@@ -137,7 +141,7 @@ def test_the_command_line_carries_any_text(values: dict[str, str]) -> None:
     )
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(text=st.text(), annotation=st.sampled_from(
     ["int", "float | None", "bool", "date", "datetime", "Path", "list[int]", "dict[str, float]",
      "Literal[1, 'a']", "int | str", "Any", "tuple[int, ...]", ""]
@@ -155,7 +159,7 @@ def test_any_text_is_bound_or_refused_and_never_crashes(text: str, annotation: s
     assert canonical(dict(bound.values))
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(source=st.text(st.sampled_from("abx=:#'\"\n ()[]{},1.%!|*_\\"), max_size=60))
 def test_any_cell_is_read_or_refused_and_never_crashes(source: str) -> None:
     try:

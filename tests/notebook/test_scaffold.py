@@ -101,6 +101,33 @@ def test_baseline_evaluate_and_score_fit_together(tmp_path: Path) -> None:
     assert scored["scored_rows"] == 50
 
 
+def test_the_finetune_starter_learns_its_made_up_texts(tmp_path: Path) -> None:
+    path = new_template("tune", kind="finetune", folder=tmp_path / "templates")
+
+    scraps = execute(path, tmp_path)
+
+    assert scraps["accuracy"] > 0.9
+    assert scraps["training_rows"] == 98
+    assert "model.safetensors" in scraps["model"]["files"]
+
+
+def test_the_report_starter_tells_of_the_runs_before_it(workspace_folder: Path) -> None:
+    templates = workspace_folder / "templates"
+    new_template("look", kind="explore", folder=templates)
+    new_template("news", kind="report", folder=templates)
+
+    for name in ("look", "news"):
+        command = [Path(sys.executable).with_name("nbprod"), "run", name, "--json"]
+        done = subprocess.run(
+            command, cwd=workspace_folder, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+
+    scraps = {name: one["value"] for name, one in json.loads(done.stdout)["scraps"].items()}
+    assert (scraps["runs"], scraps["succeeded_share"]) == (1, 1.0)
+    assert scraps["by_template"] == [{"template": "look", "succeeded": 1}]
+
+
 @pytest.mark.parametrize(
     ("name", "kind", "message"),
     [
