@@ -322,7 +322,8 @@ def _add_banner(notebook: "NotebookNode", *, status: str, reason: str, failing: 
     """Say at the top that the run went wrong, with a link to the cell, as papermill does."""
     import nbformat
 
-    words = f"This run {'failed' if status == 'failed' else 'was ' + status}. {html.escape(reason, quote=False)}"
+    how = "failed" if status == "failed" else f"was {status}"
+    words = f"This run {how}. {html.escape(reason, quote=False)}"
     if failing is not None:
         anchor = nbformat.v4.new_markdown_cell(
             f'<span id="{ANCHOR}" {_STYLE}>The run ended in the next cell:</span>',
