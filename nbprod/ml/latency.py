@@ -4,7 +4,8 @@ Turns matter: a machine that slows down for a minute then slows every model alik
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import pandas as pd
@@ -36,14 +37,32 @@ def measure_latency(
     """
     generator = np.random.default_rng(seed)
     rows: list[tuple[int, str, float]] = []
-    for number in range(-warm_up, rounds):
-        text = texts[int(generator.integers(len(texts)))]
-        for role in generator.permutation(list(predictors)):
-            started = clock()
-            predictors[role].probabilities([text])  # copies to the CPU: a GPU has finished
-            if number >= 0:
-                rows.append((number, str(role), (clock() - started) * 1000))
+    with _one_thread():
+        for number in range(-warm_up, rounds):
+            text = texts[int(generator.integers(len(texts)))]
+            for role in generator.permutation(list(predictors)):
+                started = clock()
+                predictors[role].probabilities([text])  # copies to the CPU: a GPU has finished
+                if number >= 0:
+                    rows.append((number, str(role), (clock() - started) * 1000))
     return pd.DataFrame(rows, columns=["round", "role", "milliseconds"])
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Answer with one CPU thread, as a server does that answers many at once.
+
+    More threads wait for each other within every layer, so a busy neighbour on one core stalls
+    the answer fifty-fold (1,069 ms against 20 ms): that would time the neighbour.
+    """
+    import torch
+
+    former = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(former)
 
 
 def latency_summary(latency: pd.DataFrame) -> pd.DataFrame:
