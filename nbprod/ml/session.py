@@ -18,9 +18,6 @@ def start(*, seed: int) -> None:
     """
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # it warns after every fork
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    # Threads that spin while they wait for each other take the cores from whoever they wait for.
-    # OpenMP reads this once, when torch is imported.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     random.seed(seed)
     np.random.seed(seed)  # the global generator: libraries draw from it
     try:

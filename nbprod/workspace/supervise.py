@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 StoredFile = tuple[str, str, int]
+#: Threads that spin while they wait for each other take the cores from whoever they wait for, and
+#: a headless run shares its machine. OpenMP reads this once, when a library like torch loads it.
+_WAIT_QUIETLY = {"OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE")}
 #: Fence of a run that is inserted already claimed, and so the name of its attempt's folder.
 _FIRST = 1
 
@@ -125,7 +128,7 @@ class Supervisor:
             injected=injected,
             cwd=cwd,
             workspace=self.root,
-            environment=environment(gpus),
+            environment=_WAIT_QUIETLY | environment(gpus),
             timeout=template.front_matter.resources.timeout,
             artifacts=self.artifacts.url,
         )
