@@ -128,7 +128,7 @@ def _described(template: "Template") -> dict[str, object]:
 @json_option
 def check(name: str | None, *, rules: bool, as_json: bool) -> int:
     """Check a template, or all of the workspace's, against the rules NB001, NB002, ..."""
-    from nbprod.notebook.checks import check as check_template
+    from nbprod.notebook.checks import check_file
     from nbprod.notebook.rules import RULES
 
     if rules:
@@ -137,26 +137,46 @@ def check(name: str | None, *, rules: bool, as_json: bool) -> int:
         for rule in () if as_json else RULES.values():
             click.echo(f"{rule.code}  {rule.title}\n       {rule.why}")
         return DONE
-    ws, listed = templates_here()
-    if name:
-        chosen = [_template(name)]
-    else:
-        # Outside a workspace there are none of one's own: then the installed ones are checked.
-        chosen = [
-            entry.load() for entry in listed.values() if ws is None or entry.origin == "workspace"
-        ]
-    findings = [(template, finding) for template in chosen for finding in check_template(template)]
+    chosen = _to_check(name)
+    findings = [
+        (title, finding)
+        for title, path in chosen.items()
+        for finding in check_file(path, name=title)
+    ]
     if as_json:
-        print_json([{"template": template.name, "finding": item} for template, item in findings])
+        print_json([{"template": title, "finding": finding} for title, finding in findings])
         return FAILED if findings else DONE
-    for template, finding in findings:
+    for title, finding in findings:
         where = f", {finding.place}" if finding.place else ""
-        click.echo(f"{template.name}{where}: {finding.code} {finding.message}")
-        click.echo(f"    why: {finding.why}")
+        click.echo(f"{title}{where}: {finding.code} {finding.message}")
+        if finding.why:
+            click.echo(f"    why: {finding.why}")
     count = len(chosen)
     checked = "1 template" if count == 1 else f"{count} templates"
     click.echo(f"{checked} checked, {len(findings) or 'nothing'} found.", err=True)
     return FAILED if findings else DONE
+
+
+def _to_check(name: str | None) -> "dict[str, Path]":
+    """Return the files to check by name: the one asked for, else the workspace's own.
+
+    Outside a workspace there are none of one's own: then the installed ones are checked. A file
+    need not be readable as a template: that is then the finding.
+    """
+    from pathlib import Path
+
+    ws, listed = templates_here()
+    if name is None:
+        return {
+            title: entry.path
+            for title, entry in listed.items()
+            if ws is None or entry.origin == "workspace"
+        }
+    if name in listed:
+        return {name: listed[name].path}
+    if Path(name).is_file():
+        return {name: Path(name)}
+    return {name: _template(name).path}  # refuses the name, and suggests the nearest
 
 
 @templates.command()

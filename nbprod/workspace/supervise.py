@@ -22,8 +22,6 @@ from nbprod.core.scraps import Scrap
 from nbprod.workspace import lineage as lineages
 
 if TYPE_CHECKING:
-    from nbformat import NotebookNode
-
     from nbprod.core.resources import Gpu
     from nbprod.notebook.template import Template
     from nbprod.store.artifacts import Artifacts
@@ -117,7 +115,7 @@ class Supervisor:
         folder = self.root / run.folder
         folder.mkdir(parents=True, exist_ok=True)
         snapshot = folder / "template.ipynb"
-        write_notebook(_with_ids(template.notebook()), snapshot)
+        write_notebook(template.notebook(), snapshot)
         return AttemptRequest(
             run=run.id,
             template=run.template,
@@ -277,14 +275,6 @@ def _cancelled_by_signals(cancel: threading.Event) -> Iterator[threading.Event]:
     finally:
         for number, handler in former.items():
             signal.signal(number, handler)
-
-
-def _with_ids(notebook: "NotebookNode") -> "NotebookNode":
-    """Give an id to each cell that has none: nbformat 4.5 wants them, and warns of every other."""
-    if (notebook.nbformat, notebook.nbformat_minor) >= (4, 5):
-        for index, cell in enumerate(notebook.cells):
-            cell.setdefault("id", f"cell-{index}")
-    return notebook
 
 
 def _started_at(pid: int) -> float:
