@@ -5,9 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nbprod.core.digest import digest_file
 from nbprod.core.errors import NbprodError
-from nbprod.core.runner import JOURNAL_FILE, NOTEBOOK_FILE
 from nbprod.core.runs import Run, RunStatus
 
 if TYPE_CHECKING:
@@ -32,22 +30,16 @@ def salvage(store: "Store", runs: Iterable[Run], root: Path) -> None:
 
 
 def _salvage(store: "Store", run: Run, folder: Path) -> None:
-    import nbformat
-
-    from nbprod.notebook.journal import read_events
-    from nbprod.notebook.rendering import render, write_notebook
     from nbprod.notebook.scraps import read_scraps
+    from nbprod.runners.finish import finish
 
-    executed = folder / NOTEBOOK_FILE
-    if executed.is_file() and not executed.stat().st_mode & 0o222:
-        digest = digest_file(executed)  # the attempt had finished; only its supervisor was gone
-    else:
-        template = nbformat.read(folder / "template.ipynb", as_version=4)
-        digest = write_notebook(render(template, read_events(folder / JOURNAL_FILE)), executed)
-        executed.chmod(0o444)
+    result = finish(folder, status=RunStatus.LOST, reason=run.reason)
+    if result.notebook is None:
+        logger.warning("the notebook of lost run %s could not be saved: %s", run.id, result.reason)
+        return
     store.runs.salvage(
         run.id,
         run.fence,
-        scraps=list(read_scraps(executed).values()),
-        notebook_digest=digest,
+        scraps=list(read_scraps(result.notebook).values()),
+        notebook_digest=result.notebook_digest,
     )

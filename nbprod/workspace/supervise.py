@@ -79,7 +79,7 @@ class Supervisor:
             except BaseException as error:
                 self._give_up(run, error)
                 raise
-            final = self._finish(run, template, result, request.folder)
+            final = self._finish(run, result, request.folder)
         if interrupted.is_set():
             raise KeyboardInterrupt
         return final
@@ -128,6 +128,7 @@ class Supervisor:
             workspace=self.root,
             environment=_WAIT_QUIETLY | environment(gpus),
             timeout=template.front_matter.resources.timeout,
+            contract=tuple(template.front_matter.scraps),
             artifacts=self.artifacts.url,
         )
 
@@ -153,8 +154,8 @@ class Supervisor:
 
         return runner.execute(request, on_event=relay, cancel=cancel)
 
-    def _finish(self, run: Run, template: "Template", result: AttemptResult, folder: Path) -> Run:
-        from nbprod.notebook.scraps import check_contract, read_scraps
+    def _finish(self, run: Run, result: AttemptResult, folder: Path) -> Run:
+        from nbprod.notebook.scraps import read_scraps
 
         status, reason, error = result.status, result.reason, result.error
         scraps: Mapping[str, Scrap] = {}
@@ -165,12 +166,7 @@ class Supervisor:
                 files = self._store_sidecars(run, scraps, folder)
             except ArtifactChangedError as changed:
                 status, reason = RunStatus.FAILED, str(changed)
-        if status is RunStatus.SUCCEEDED:
-            breaches = check_contract(template.front_matter.scraps, scraps)
-            fatal = [breach.message for breach in breaches if breach.is_fatal]
-            if fatal:
-                status, reason = RunStatus.FAILED, " ".join(fatal)
-                error = CellError(type="ContractBreach", message=reason)
+                error = CellError(type="ArtifactChanged", message=reason)
         return self.store.runs.finish(
             run.id,
             run.fence,
