@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from nbprod.core.errors import ArtifactChangedError
 from nbprod.core.events import Event
 from nbprod.core.plugins import installed
+from nbprod.core.resources import Gpus
 from nbprod.core.runner import AttemptRequest, AttemptResult, Runner
 from nbprod.core.runs import CellError, Run, RunStatus
 from nbprod.core.scraps import Scrap
@@ -34,6 +35,14 @@ StoredFile = tuple[str, str, int]
 _WAIT_QUIETLY = {"OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE")}
 #: Fence of a run that is inserted already claimed, and so the name of its attempt's folder.
 _FIRST = 1
+
+
+class RunInterrupted(KeyboardInterrupt):  # noqa: N818 - no error: someone meant it
+    """Ctrl-C or SIGTERM ended a run, and that is on record."""
+
+    def __init__(self, run: str) -> None:
+        super().__init__(run)
+        self.run = run  #: its id
 
 
 def owner_name() -> str:
@@ -62,7 +71,7 @@ class Supervisor:
         """Insert `run` already claimed, execute it, and return it final.
 
         Ctrl-C cancels the attempt, records the run as cancelled and then raises
-        KeyboardInterrupt, so that a sweep or a job around it ends too.
+        RunInterrupted, so that a sweep or a job around it ends too.
         """
         owner = owner_name()
         run = replace(run, folder=f".nbprod/runs/{run.id}/{_FIRST}")
@@ -81,13 +90,16 @@ class Supervisor:
                 raise
             final = self._finish(run, result, request.folder)
         if interrupted.is_set():
-            raise KeyboardInterrupt
+            raise RunInterrupted(final.id)
         return final
 
     def _take_devices(self, run: Run, template: "Template") -> "tuple[Gpu, ...]":
         from nbprod.runners.gpus import inventory
 
-        wanted = template.front_matter.resources.gpus
+        # A notebook without front matter says nothing of what it needs: as in JupyterLab, it may
+        # have a GPU, one if there is one. A template that asks for none gets none.
+        says_nothing = template.front_matter == type(template.front_matter)()
+        wanted = Gpus(preferred=1) if says_nothing else template.front_matter.resources.gpus
         if not (wanted.required or wanted.preferred):
             return ()
         return self.store.gpus.take(
