@@ -66,8 +66,8 @@ def invoke(arguments: Sequence[str] | None = None) -> int:
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("Cancelled.", err=True)
+    except (click.Abort, KeyboardInterrupt) as stopped:
+        click.echo(_cancelled(stopped), err=True)
         return FAILED
     except NbprodError as error:
         click.echo(str(error), err=True)
@@ -86,6 +86,12 @@ def invoke(arguments: Sequence[str] | None = None) -> int:
 def _code_of(error: NbprodError) -> int:
     """Misuse is what the caller can correct by asking differently: names and values."""
     return MISUSED if isinstance(error, LookupError | ValueError | FileNotFoundError) else FAILED
+
+
+def _cancelled(stopped: BaseException) -> str:
+    # click wraps what it catches. A RunInterrupted knows its run; importing it loads the store.
+    run = getattr(stopped.__cause__ or stopped, "run", "")
+    return f"Cancelled. See how far it came: nbprod runs show {run}" if run else "Cancelled."
 
 
 def _os_error(error: OSError) -> str:

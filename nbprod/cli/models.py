@@ -185,12 +185,13 @@ def rollback(name: str, *, reason: str, dry_run: bool) -> None:
 
 @models.command()
 @click.argument("reference", metavar="NAME@ALIAS")
+@click.option("--repair", is_flag=True, help="Replace an edited folder by the registered files.")
 @json_option
-def verify(reference: str, *, as_json: bool) -> None:
+def verify(reference: str, *, repair: bool, as_json: bool) -> None:
     """Check every file of a version against its recorded digest."""
     ws = workspace()
     entry = ws.registry.get(reference)
-    path = ws.registry.verify(reference)
+    path = ws.registry.repair(reference) if repair else ws.registry.verify(reference)
     if as_json:
         print_json({"reference": reference, "version": entry.version, "files": len(entry.files)})
         return

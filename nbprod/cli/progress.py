@@ -9,6 +9,9 @@ import click
 from nbprod.cli.output import console
 from nbprod.core.events import Event, EventType
 
+#: Seconds between two lines in a log.
+_QUIET = 5.0
+
 
 @contextmanager
 def shown(title: str, *, quiet: bool = False) -> Iterator[Callable[[Event], None]]:
@@ -60,28 +63,36 @@ def _bar(title: str) -> Iterator[Callable[[Event], None]]:
 
 
 class _Lines:
-    """Writes a line now and then, for logs: each fifth cell, and training every five seconds."""
+    """Writes a line now and then, for logs: at the start, and what it is at every five seconds."""
 
     def __init__(self, title: str) -> None:
         self._title = title
         self._cells = 0
-        self._last = 0.0
+        self._last = time.monotonic()
 
     def __call__(self, event: Event) -> None:
         match event.type:
             case EventType.RUN_STARTED:
                 self._cells = _int(event, "cells") or 0
                 click.echo(f"{self._title}: started, {self._cells} cells", err=True)
-            case EventType.CELL_FINISHED:
-                done = (_int(event, "cell") or 0) + 1
-                if done % 5 == 0 or done == self._cells:
-                    click.echo(f"{self._title}: cell {done} of {self._cells}", err=True)
-            case EventType.PROGRESS if time.monotonic() - self._last > 5:
-                self._last = time.monotonic()
+            case EventType.CELL_STARTED if self._is_time():
+                cell = (_int(event, "cell") or 0) + 1
+                click.echo(f"{self._title}: cell {cell} of {self._cells}", err=True)
+            case EventType.PROGRESS if self._is_time():
                 step, total, detail = _training(event)
-                click.echo(f"{self._title}: step {step:g} of {total or '?'} {detail}", err=True)
+                click.echo(
+                    f"{self._title}: step {step:g} of {f'{total:g}' if total else '?'} {detail}",
+                    err=True,
+                )
             case _:
                 pass
+
+    def _is_time(self) -> bool:
+        now = time.monotonic()
+        is_time = now - self._last > _QUIET
+        if is_time:
+            self._last = now
+        return is_time
 
 
 def _training(event: Event) -> tuple[float, float | None, str]:

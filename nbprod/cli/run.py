@@ -45,13 +45,11 @@ def run(
         print_json(described(record))
         return DONE if succeeded else FAILED
     click.echo(f"{record.id}  {record.template}  {record.status}  {duration(record.seconds)}")
+    if record.reason and succeeded:
+        click.echo(f"  {record.reason}")
     for name in record.scraps:
         click.echo(f"  {name} = {scrap_text(record.scrap(name))}")
     click.echo(f"  notebook: {record.notebook}")
-    if record.reason and not succeeded:
-        click.echo(f"\n{record.reason}", err=True)
-    elif record.reason:
-        click.echo(f"  {record.reason}")
     if not succeeded:
-        click.echo(f"See what happened: nbprod runs show {record.id}", err=True)
+        click.echo(f"\n{record.reason}\nSee what happened: nbprod runs show {record.id}", err=True)
     return DONE if succeeded else FAILED

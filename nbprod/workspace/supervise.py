@@ -37,7 +37,7 @@ _WAIT_QUIETLY = {"OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE")
 _FIRST = 1
 
 
-class RunInterrupted(KeyboardInterrupt):  # noqa: N818 - no error: someone meant it
+class RunInterrupted(KeyboardInterrupt):
     """Ctrl-C or SIGTERM ended a run, and that is on record."""
 
     def __init__(self, run: str) -> None:
