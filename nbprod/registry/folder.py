@@ -1,7 +1,7 @@
 """A version as a folder to load from: made once, complete or not at all, checked on every load.
 
-Files are copied from the artifact store, not linked to it. Hard links would save 80 ms once a
-version (90 MB: 0.12 s against 0.20 s, both verified) and the room, but link and original are one
+Files are copied from the artifact store, not linked to it. Hard links would save 90 ms once a
+version (90 MB: 0.09 s against 0.18 s, both verified) and the room, but link and original are one
 file: whoever edits the folder then destroys the original with it, and nothing is left to restore.
 On filesystems with copy-on-write (XFS, btrfs) the kernel's copy shares the blocks anyway.
 """
