@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nbprod.core.errors import ModelReferenceNotFoundError
+from nbprod.core.errors import MlflowModelError, ModelReferenceNotFoundError
 
 if TYPE_CHECKING:
     from nbprod.registry.registry import Registry
@@ -21,7 +21,6 @@ class Inputs:
 
     given: Mapping[str, object]
     models: Mapping[str, str]  #: parameter -> digest
-    references: Mapping[str, str]  #: parameter -> what was asked for
 
 
 def is_model_reference(value: object) -> bool:
@@ -49,25 +48,35 @@ def resolve(
     """
     values = dict(given)
     models: dict[str, str] = {}
-    references: dict[str, str] = {}
     for name, value in given.items():
         if not is_model_reference(value):
             continue
         assert isinstance(value, str)
-        references[name] = value
         if value.startswith("models:/"):
-            from nbprod.registry.mlflow import download
-
-            path, digest = download(value, tracking_uri=tracking_uri, into=downloads)
-            values[name], models[name] = str(path), digest
-            continue
-        wanted = value.removeprefix("registry:")
-        version = registry().find(wanted.removesuffix("?"))
-        if version is None and not wanted.endswith("?"):
-            raise ModelReferenceNotFoundError(name, value)
-        if version is None:
-            values[name] = None
+            found = _from_mlflow(value, tracking_uri, downloads)
         else:
-            values[name] = str(registry().path(f"{version.name}@{version.version}"))
-            models[name] = version.digest
-    return Inputs(given=values, models=models, references=references)
+            found = _from_registry(value, registry(), name)
+        values[name] = None if found is None else str(found[0])
+        if found is not None:
+            models[name] = found[1]
+    return Inputs(given=values, models=models)
+
+
+def _from_mlflow(reference: str, tracking_uri: str | None, into: Path) -> tuple[Path, str] | None:
+    from nbprod.registry.mlflow import download
+
+    try:
+        return download(reference, tracking_uri=tracking_uri, into=into)
+    except MlflowModelError:  # the server answers, and has no such model
+        if reference.endswith("?"):
+            return None
+        raise
+
+
+def _from_registry(reference: str, registry: "Registry", parameter: str) -> tuple[Path, str] | None:
+    version = registry.find(reference.removeprefix("registry:").removesuffix("?"))
+    if version is not None:
+        return registry.path(f"{version.name}@{version.version}"), version.digest
+    if reference.endswith("?"):
+        return None
+    raise ModelReferenceNotFoundError(parameter, reference)

@@ -260,6 +260,7 @@ def _register(workspace: "Workspace", name: str, candidate: Candidate) -> ModelV
         description=workspace.settings.models[name].description,
         actor=workspace.actor,
         text=f"run {run.id} of {run.template}",
+        trusted=workspace.settings.models[name].trusted,
     )
 
 

@@ -57,6 +57,7 @@ class ModelTable(_Table):
 
     description: str = ""
     gates: tuple[dict[str, Any], ...] = ()
+    trusted: tuple[str, ...] = ()  #: types that skops files of this model may hold
 
 
 class Settings(_Table):
