@@ -17,6 +17,8 @@ from nbprod.cli.output import (
     workspace,
 )
 
+from nbprod.core.errors import NoExecutedNotebookError
+
 if TYPE_CHECKING:
     from nbprod.workspace import RunRecord
 
@@ -102,8 +104,8 @@ def _describe(record: "RunRecord") -> None:
     devices = ", ".join(lineage.devices) or "CPU"
     click.echo(f"  by        {lineage.user} on {lineage.host}, {devices}")
     click.echo("\nfiles")
-    click.echo(f"  notebook  {record.notebook}")
-    click.echo(f"  log       {record.log}")
+    for kind, path in (("notebook", record.notebook), ("log", record.log)):
+        click.echo(f"  {kind:<8}  {path if path.is_file() else 'none: it ended before that'}")
     if record.error and record.error.traceback:
         click.echo(f"\n{record.error.traceback}")
 
@@ -120,6 +122,8 @@ def open_run(run: str, *, only_print: bool) -> None:
 
     record = workspace().record(run)
     path = record.notebook
+    if not path.is_file():
+        raise NoExecutedNotebookError(record.id, record.status, record.reason)
     jupyter = Path(sys.executable).with_name("jupyter")
     if only_print or not sys.stdout.isatty():
         click.echo(path)

@@ -11,6 +11,9 @@ from nbprod.core.runs import Run, RunStatus
 if TYPE_CHECKING:
     from nbprod.store.store import Store
 
+#: The template as it was when its run began.
+SNAPSHOT_FILE = "template.ipynb"
+
 logger = logging.getLogger(__name__)
 
 
@@ -33,6 +36,8 @@ def _salvage(store: "Store", run: Run, folder: Path) -> None:
     from nbprod.notebook.scraps import read_scraps
     from nbprod.runners.finish import finish
 
+    if not (folder / SNAPSHOT_FILE).is_file():
+        return  # it was lost before anything of it was written: there is nothing to save
     result = finish(folder, status=RunStatus.LOST, reason=run.reason)
     if result.notebook is None:
         logger.warning("the notebook of lost run %s could not be saved: %s", run.id, result.reason)

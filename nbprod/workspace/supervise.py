@@ -21,6 +21,7 @@ from nbprod.core.runner import AttemptRequest, AttemptResult, Runner
 from nbprod.core.runs import CellError, Run, RunStatus
 from nbprod.core.scraps import Scrap
 from nbprod.workspace import lineage as lineages
+from nbprod.workspace.salvage import SNAPSHOT_FILE
 
 if TYPE_CHECKING:
     from nbprod.core.resources import Gpu
@@ -126,7 +127,7 @@ class Supervisor:
 
         folder = self.root / run.folder
         folder.mkdir(parents=True, exist_ok=True)
-        snapshot = folder / "template.ipynb"
+        snapshot = folder / SNAPSHOT_FILE
         write_notebook(template.notebook(), snapshot)
         return AttemptRequest(
             run=run.id,

@@ -46,6 +46,7 @@ NbprodError
 ├── ModelReferenceError (ValueError)
 ├── ModelReferenceNotFoundError (LookupError)
 ├── ModelTamperedError
+├── NoExecutedNotebookError (LookupError)
 ├── NoModelScrapError (LookupError)
 ├── NotAFolderError (ValueError)
 ├── OverrideNeedsReasonError (ValueError)
@@ -203,6 +204,7 @@ from nbprod.core.errors.workspace import (
     ArtifactChangedError,
     ModelNotDeclaredError,
     ModelReferenceNotFoundError,
+    NoExecutedNotebookError,
     NoModelScrapError,
     NotAFolderError,
     OverrideNeedsReasonError,
@@ -256,6 +258,7 @@ __all__ = [
     "ModelTamperedError",
     "NbprodError",
     "NewerStoreError",
+    "NoExecutedNotebookError",
     "NoModelScrapError",
     "NoParametersCellError",
     "NotAFolderError",

@@ -91,6 +91,17 @@ class ArtifactChangedError(NbprodError):
         self.do = f"Run the template again; see the run: nbprod runs show {run}"
 
 
+class NoExecutedNotebookError(NbprodError, LookupError):
+    """A run has no executed notebook to look at."""
+
+    def __init__(self, run: str, status: str, reason: str) -> None:
+        super().__init__(run, status, reason)
+        self.run = run
+        self.what = f"Run {run} has no executed notebook; it is {status}."
+        self.why = reason or "A notebook appears once the run has ended."
+        self.do = f"See what is known of it: nbprod runs show {run}"
+
+
 class WorkspaceExistsError(NbprodError, FileExistsError):
     """`nbprod init` was asked for in a folder that is a workspace already."""
 
