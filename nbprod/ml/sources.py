@@ -18,6 +18,7 @@ from nbprod.core.errors import (
     UnreadableDataError,
 )
 from nbprod.notebook.kernel import path as resolve_path
+from nbprod.notebook.kernel import workspace_root
 
 if TYPE_CHECKING:
     import datasets
@@ -48,7 +49,8 @@ def _data_files_near(path: Path) -> list[str]:
     if not path.parent.is_dir():
         return []
     near = sorted(file for file in path.parent.iterdir() if file.suffix.lower() in SUFFIXES)
-    return [str(file) for file in near[:5]]
+    root = workspace_root()
+    return [str(file.relative_to(root) if file.is_relative_to(root) else file) for file in near[:5]]
 
 
 def _read_file(source: str, path: Path) -> pd.DataFrame:

@@ -119,9 +119,8 @@ def test_a_file_that_is_not_there(write: Write, here: Path) -> None:
     assert refusal("data/text.csv") == (
         "There is no data at 'data/text.csv'.\n"
         f"Looked for {here}/data/text.csv; relative paths start at the workspace root. "
-        f"Data files beside it: {here}/data/texts.csv.\n"
-        "Name a file that exists: "
-        f"nbprod run explore_text -p data={here}/data/texts.csv"
+        "Data files beside it: data/texts.csv.\n"
+        "Name a file that exists: nbprod run explore_text -p data=data/texts.csv"
     )
 
 

@@ -22,6 +22,7 @@ def save_tiny_bert(folder: Path, *, words: Sequence[str]) -> Path:
         num_attention_heads=2,
         intermediate_size=64,
         max_position_embeddings=64,
+        initializer_range=0.1,  # so small a model hardly starts from the usual 0.02
     )
     BertModel(config).save_pretrained(folder)
     return folder
