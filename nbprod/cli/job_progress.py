@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nbprod.cli.output import STATUS_STYLE, console, duration
+from nbprod.cli.output import STATUS_STYLE, console
 from nbprod.cli.progress import shown
 from nbprod.core.events import Event
+from nbprod.core.words import duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -3,7 +3,8 @@
 import click
 
 from nbprod.cli.main import BLOCKED, DONE, FAILED
-from nbprod.cli.output import ago, duration, json_option, print_json, table, workspace
+from nbprod.cli.output import ago, json_option, print_json, table, workspace
+from nbprod.core.words import duration
 
 
 @click.group()

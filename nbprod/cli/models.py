@@ -7,6 +7,7 @@ import click
 from nbprod.cli.main import BLOCKED, DONE
 from nbprod.cli.output import ago, json_option, number, print_json, table, workspace
 from nbprod.cli.verdicts import print_decision, print_verdicts
+from nbprod.core.words import bytes_size
 
 if TYPE_CHECKING:
     from nbprod.core.models import ModelVersion, Promotion
@@ -92,14 +93,16 @@ def show(name: str, *, as_json: bool) -> None:
 
 
 def _event(event: "Promotion") -> str:
-    moved = f"{event.alias} → version {event.version}" if event.alias else str(event.version)
-    former = f" (was {event.former})" if event.former else ""
+    stays = f"version {event.former} stays" if event.former else "there was none before"
+    was = f" (was {event.former})" if event.former else ""
+    what = {
+        "promote": f"promoted     {event.alias} → version {event.version}{was}",
+        "rollback": f"rolled back  {event.alias} → version {event.version}{was}",
+        "refuse": f"refused      version {event.version}; {event.alias}: {stays}",
+    }[event.action]
     override = ", OVERRIDING its gates" if event.is_override else ""
     why = f": {event.reason}" if event.reason else ""
-    return (
-        f"{event.at:%Y-%m-%d %H:%M}  {event.action:<8}  {moved}{former}{override}"
-        f" by {event.actor}{why}"
-    )
+    return f"{event.at:%Y-%m-%d %H:%M}  {what}{override}, by {event.actor}{why}"
 
 
 def _version(ws: "Workspace", entry: "ModelVersion") -> None:
@@ -107,7 +110,7 @@ def _version(ws: "Workspace", entry: "ModelVersion") -> None:
     when = f"registered {ago(entry.created_at)} by {entry.created_by}"
     click.echo(f"\nversion {entry.version}{held}, {when}")
     click.echo(f"  digest    sha256 {entry.digest}")
-    click.echo(f"  files     {len(entry.files)}, {entry.size_bytes / 1e6:.1f} MB")
+    click.echo(f"  files     {len(entry.files)}, {bytes_size(entry.size_bytes)}")
     click.echo(f"  from      {entry.source or 'a folder'}")
     lineage = entry.lineage
     if lineage:
@@ -197,7 +200,7 @@ def verify(reference: str, *, repair: bool, as_json: bool) -> None:
         return
     click.echo(
         f"{reference} is version {entry.version}: {len(entry.files)} files, "
-        f"{entry.size_bytes / 1e6:.1f} MB, all as recorded."
+        f"{bytes_size(entry.size_bytes)}, all as recorded."
     )
     click.echo(f"  {path}")
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
+from nbprod.core.words import bytes_size, duration
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -145,7 +147,7 @@ def scrap_text(scrap: "Scrap") -> str:
             return "a picture or table"
         case ScrapType.FRAME | ScrapType.ARRAY | ScrapType.MODEL:
             kind = {"frame": "a table", "array": "an array", "model": "a model"}[scrap.type]
-            size = f", {scrap.sidecar.size_bytes / 1e6:.3g} MB" if scrap.sidecar else ""
+            size = f", {bytes_size(scrap.sidecar.size_bytes)}" if scrap.sidecar else ""
             digest = f", sha256 {scrap.sidecar.digest[:12]}" if scrap.sidecar else ""
             return f"{kind}{size}{digest}"
         case _:
@@ -161,15 +163,6 @@ def ago(moment: datetime | None) -> str:
         if seconds >= size:
             return f"{seconds / size:.0f} {unit} ago"
     return f"{max(seconds, 0):.0f} s ago"
-
-
-def duration(seconds: float | None) -> str:
-    """Return a duration as people write it."""
-    if seconds is None:
-        return ""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    return f"{int(seconds // 60)} min {int(seconds % 60):02d} s"
 
 
 def run_line(run: "Run") -> tuple[str, ...]:

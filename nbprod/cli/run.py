@@ -3,8 +3,9 @@
 import click
 
 from nbprod.cli.main import DONE, FAILED
-from nbprod.cli.output import duration, json_option, print_json, scrap_text, workspace
+from nbprod.cli.output import json_option, print_json, scrap_text, workspace
 from nbprod.cli.progress import shown
+from nbprod.core.words import duration
 
 
 @click.command()

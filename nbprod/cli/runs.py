@@ -6,7 +6,6 @@ import click
 
 from nbprod.cli.output import (
     ago,
-    duration,
     json_option,
     number,
     plain,
@@ -16,8 +15,8 @@ from nbprod.cli.output import (
     table,
     workspace,
 )
-
 from nbprod.core.errors import NoExecutedNotebookError
+from nbprod.core.words import duration
 
 if TYPE_CHECKING:
     from nbprod.workspace import RunRecord

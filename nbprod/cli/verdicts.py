@@ -1,11 +1,11 @@
 """Print verdicts and decisions the way a person reads them."""
 
-import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from nbprod.cli.output import MARK, STATUS_STYLE, console
 from nbprod.core.verdicts import Verdict
+from nbprod.core.words import wrapped
 
 if TYPE_CHECKING:
     from nbprod.workspace import Decision
@@ -21,7 +21,7 @@ def print_verdicts(verdicts: Sequence[Verdict]) -> None:
         style = STATUS_STYLE[verdict.outcome]
         mark = MARK[verdict.outcome]
         out.print(f"  [{style}]{mark} {verdict.outcome}[/{style}]  {escape(verdict.gate)}")
-        for line in textwrap.wrap(verdict.reason, width - 6):
+        for line in wrapped(verdict.reason, width - 6):
             out.print(f"      {escape(line)}")
 
 

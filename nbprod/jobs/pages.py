@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from nbprod.core.errors import NbprodError, UnknownRunError
 from nbprod.core.jobs import JobRun, JobStep, StepStatus
+from nbprod.core.words import count
 from nbprod.jobs.file import JobFile, StepKind, parse_job
 from nbprod.reports import Decision as DecisionPart
 from nbprod.reports import StepPart, render_job
-from nbprod.reports.words import count
 from nbprod.workspace.pages import write_page
 from nbprod.workspace.promotion import CHAMPION, Decision, Movement
 

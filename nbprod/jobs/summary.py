@@ -1,17 +1,16 @@
 """What a person reads when a job has ended: steps, verdicts, what moved, where it is, what next."""
 
 import os
-import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from nbprod.core.jobs import JobStatus, StepStatus
 from nbprod.core.verdicts import Outcome, Verdict
+from nbprod.core.words import duration, wrapped
 from nbprod.jobs.file import StepKind
 from nbprod.jobs.outcome import JobOutcome, StepOutcome
 from nbprod.jobs.pages import explanation, headline
-from nbprod.reports.words import duration
 from nbprod.workspace.promotion import CHAMPION, Decision, Movement
 
 MARKS = {Outcome.PASSED: "✓", Outcome.FAILED: "✗", Outcome.UNKNOWN: "?"}
@@ -185,4 +184,4 @@ def _near(path: Path) -> str:
 
 
 def _wrapped(text: str, *, indent: int) -> list[str]:
-    return textwrap.wrap(text, _WIDTH, initial_indent=" " * indent, subsequent_indent=" " * indent)
+    return [" " * indent + line for line in wrapped(text, _WIDTH - indent)]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from nbprod.core.evidence import Role
 from nbprod.core.scraps import Scrap, ScrapDeclaration
-from nbprod.reports.words import spoken
+from nbprod.core.words import spoken
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from nbprod.core.scraps import Scrap, ScrapDeclaration, ScrapType
-from nbprod.reports.words import bytes_size, number, short, spoken
+from nbprod.core.words import bytes_size, number, short, spoken
 
 _SHOWN = frozenset({ScrapType.NUMBER, ScrapType.INTEGER, ScrapType.TEXT, ScrapType.BOOLEAN})
 _LONGEST_TEXT = 60

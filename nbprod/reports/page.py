@@ -4,7 +4,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from nbprod.core.verdicts import Outcome
-from nbprod.reports.words import count, duration, moment, number, short, spoken
+from nbprod.core.words import count, duration, moment, number, short, spoken
 
 if TYPE_CHECKING:
     from jinja2 import Environment

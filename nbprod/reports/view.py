@@ -8,12 +8,12 @@ from pathlib import Path
 from nbprod.core.json import JSON
 from nbprod.core.runs import Run, RunStatus
 from nbprod.core.scraps import Scrap
+from nbprod.core.words import count, duration, moment, short, spoken
 from nbprod.notebook.front_matter import FrontMatter
 from nbprod.reports.body import own_front_matter, read_notebook, render_body
 from nbprod.reports.comparison import Comparison, compare
 from nbprod.reports.figures import KeyFigure, key_figures
 from nbprod.reports.public import public
-from nbprod.reports.words import count, duration, moment, short, spoken
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,8 +4,8 @@ import pytest
 
 from nbprod.core.evidence import Role
 from nbprod.core.scraps import Scrap, ScrapDeclaration, ScrapType
+from nbprod.core.words import bytes_size, duration, moment, number, spoken
 from nbprod.reports import Comparison, KeyFigure, compare, key_figures
-from nbprod.reports.words import bytes_size, duration, moment, number, spoken
 
 
 def scrap(name: str, value: object, kind: ScrapType = ScrapType.ANY) -> Scrap:

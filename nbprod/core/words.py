@@ -1,5 +1,6 @@
 """Numbers, times and names as a reader wants to see them. Pages and terminal share them."""
 
+import textwrap
 from datetime import UTC, datetime
 
 _UNITS = ("B", "KB", "MB", "GB", "TB")
@@ -95,3 +96,9 @@ def short(digest: str) -> str:
 def count(amount: int, noun: str) -> str:
     """Return "1 cell" or "7 cells"."""
     return f"{amount:,} {noun}" if amount == 1 else f"{amount:,} {noun}s"
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """Return `text` in lines of at most `width`, never broken between a number and its %."""
+    lines = textwrap.wrap(text.replace(" %", "\N{NO-BREAK SPACE}%"), width)
+    return [line.replace("\N{NO-BREAK SPACE}", " ") for line in lines]
