@@ -56,9 +56,13 @@ KILLS = {
 
 
 @pytest.fixture(scope="module")
-def killed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def team(tmp_path_factory: pytest.TempPathFactory) -> Cli:
+    return make_workspace(tmp_path_factory.mktemp("kills") / "team", lease=0.5)
+
+
+@pytest.fixture(scope="module")
+def killed(team: Cli) -> dict[str, Any]:
     """Kill a run at each moment; return what one later command shows of each."""
-    team = make_workspace(tmp_path_factory.mktemp("kills") / "team", lease=0.5)
     path = write_notebook(
         team.folder / "notebooks" / "three.ipynb",
         "import nbprod; nbprod.glue('found', 7)",
@@ -108,6 +112,24 @@ def test_a_run_killed_at_any_moment_is_told_truthfully(killed: dict[str, Any], n
         assert notebook.stat().st_mode & 0o222 == 0
     if kill.cells == ALL:
         assert run["scraps"]["found"]["value"] == 7
+
+
+def test_a_run_that_was_lost_before_it_began_says_that_there_is_no_notebook(
+    team: Cli, killed: dict[str, Any]
+) -> None:
+    run = killed["queued and claimed"]["id"]
+
+    opened, shown = team("runs", "open", run), team("runs", "show", run)
+
+    assert (opened.code, opened.out) == (2, "")
+    assert opened.err == (
+        f"Run {run} has no executed notebook; it is lost.\n{LOST}\n"
+        f"See what is known of it: nbprod runs show {run}\n"
+    )
+    assert shown.err == ""
+    assert shown.out.endswith(
+        "files\n  notebook  none: it ended before that\n  log       none: it ended before that\n"
+    )
 
 
 def test_a_killed_command_loses_its_run_but_not_what_it_found(tmp_path: Path) -> None:
