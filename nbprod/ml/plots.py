@@ -49,6 +49,7 @@ def lengths(counts: pd.Series, *, limit: int | None = None, unit: str = "words")
     top = int(np.ceil(counts.quantile(0.995)))
     width = max(1, top // 40)
     edges = np.arange(0.5, top + width + 0.5, width).tolist()
+    axes.margins(y=0.16)  # room for the notes above the bars
     axes.hist(counts.clip(upper=top), bins=edges, color=BLUE, edgecolor="white", linewidth=0.6)
     median = counts.median()
     axes.axvline(median, color=ORANGE, linewidth=1.6)
@@ -171,8 +172,8 @@ def reliability(evaluation: Evaluation) -> None:
             label=role,
             zorder=_depth(role),
         )
-    axes.set_xlim(0, 1)
-    axes.set_ylim(0, 1)
+    axes.set_xlim(0, 1.02)
+    axes.set_ylim(0, 1.02)
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes.set_xlabel("how sure the model says it is")
