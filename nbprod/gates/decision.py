@@ -14,13 +14,9 @@ import math
 from dataclasses import dataclass
 from statistics import NormalDist
 
-import numpy as np
-import numpy.typing as npt
-
 from nbprod.core.json import JSON
 from nbprod.core.verdicts import Outcome
 from nbprod.gates.exact import z_value
-from nbprod.gates.metrics import Floats
 from nbprod.gates.sample import Sample
 
 POWER = 0.80
@@ -57,64 +53,6 @@ def decide(gain: Gain, *, limit: float, target: float) -> tuple[Outcome, int]:
     if gain.high < target or gain.detectable() <= target - limit:
         return Outcome.FAILED, needed
     return Outcome.UNKNOWN, needed
-
-
-def bounds(
-    draws: Floats,
-    estimate: float,
-    *,
-    confidence: float,
-    sample: Sample,
-    is_informative: npt.NDArray[np.bool_],
-    is_bounded: bool,
-) -> Gain:
-    """Return an estimate with bootstrap bounds: the wider of three, each honest elsewhere.
-
-    Percentile bounds miss in small samples that differ in few rows; normal bounds with skewed
-    metrics; and no sample of n rows supports bounds tighter than z^2 / (n + z^2), those of Tango's
-    interval when no row differs (the rule of three, in short). `tests/gates` and `make bench-gates`
-    simulate the coverage; BCa bounds were left for missing 9 % instead of 5 % where models nearly
-    agree. With groups, Student's t for the number of groups takes the place of z, and n is the
-    number of groups as long as fewer than ten of them hold an informative row.
-
-    Args:
-        draws: (resamples,) the quantity on each resample.
-        estimate: the quantity on the sample.
-        confidence: of each bound alone.
-        sample: whose rows were resampled.
-        is_informative: (n,) rows that tell the models apart, or right from wrong.
-        is_bounded: whether the quantity is a share, so that n rows limit how sure one can be.
-    """
-    z = z_value(confidence)
-    units = sample.groups or sample.n
-    error = float(draws.std())
-    reach = z
-    if sample.groups is not None:
-        error *= math.sqrt(units / (units - 1))
-        reach += (z**3 + z) / (4 * (units - 1))  # Student's t, to first order (Fisher 1925)
-    floor = 0.0
-    if is_bounded:
-        is_thin = sample.group is not None and len(np.unique(sample.group[is_informative])) < 10
-        floor = z**2 / ((units if is_thin else sample.n) + z**2)
-    half = max(reach * error, floor)
-    # Order statistics on the safe side; percentiles in exact arithmetic would interpolate.
-    ordered = sorted_quantiles(draws, (1 - confidence, confidence))
-    return Gain(
-        estimate=estimate,
-        low=min(ordered[0], estimate - half),
-        high=max(ordered[1], estimate + half),
-        error=max(error, floor / z) if z > 0 else error,
-        confidence=confidence,
-        n=sample.n,
-        groups=sample.groups,
-    )
-
-
-def sorted_quantiles(draws: Floats, levels: tuple[float, float]) -> tuple[float, float]:
-    """Return the order statistics at two levels, rounded outwards."""
-    low = np.quantile(draws, levels[0], method="lower")
-    high = np.quantile(draws, levels[1], method="higher")
-    return float(low), float(high)
 
 
 def rounded_up(number: float) -> int:

@@ -56,7 +56,15 @@ def mcnemar(gained: int, lost: int) -> float:
     return binomial_tail(gained, gained + lost, 0.5)
 
 
-def tango(gained: int, lost: int, n: int, *, confidence: float) -> tuple[float, float]:
+def wilson(share: float, n: float, *, confidence: float) -> tuple[float, float]:
+    """Return one-sided lower and upper bounds of a proportion by the score method (Wilson 1927)."""
+    z = z_value(confidence)
+    middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * math.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    return middle - half, middle + half
+
+
+def tango(gained: float, lost: float, n: float, *, confidence: float) -> tuple[float, float]:
     """Return one-sided lower and upper bounds of a difference of paired proportions.
 
     The score interval of Tango (Statistics in Medicine 17, 1998). It keeps its level where few

@@ -13,8 +13,9 @@ from pydantic import Field, model_validator
 from nbprod.core.evidence import Evidence, Role
 from nbprod.core.verdicts import Outcome, Verdict
 from nbprod.gates import validity
+from nbprod.gates.bounds import outer_quantiles
 from nbprod.gates.case import Case
-from nbprod.gates.decision import Gain, decide, numbers_of, percent, sorted_quantiles
+from nbprod.gates.decision import Gain, decide, numbers_of, percent
 from nbprod.gates.exact import z_value
 from nbprod.gates.metrics import Floats
 from nbprod.gates.options import LATENCY, Confidence, GateOptions, LatencyName, Rival
@@ -68,7 +69,7 @@ def _absolute(options: Latency, case: Case) -> Verdict:
     validity.check_scrap(case.evidence, options.scrap, value, tolerance=0.01 * value)
     confidence = options.confidence or 0.95
     draws = _resampled(times, options.scrap, case)[:, 0]
-    _, high = sorted_quantiles(draws, (1 - confidence, confidence))
+    _, high = outer_quantiles(draws, confidence=confidence)
     if options.confidence is None:
         outcome = Outcome.PASSED if value <= limit else Outcome.FAILED
     elif value > limit:
@@ -120,7 +121,7 @@ def _relative(options: Latency, case: Case) -> Verdict:
     ratios = np.log(draws[:, 1]) - np.log(draws[:, 0])
     confidence = options.confidence or 0.95
     estimate = math.log(its / mine)
-    low, high = sorted_quantiles(ratios, (1 - confidence, confidence))
+    low, high = outer_quantiles(ratios, confidence=confidence)
     half = z_value(confidence) * float(ratios.std())
     gain = Gain(
         estimate=estimate,

@@ -9,8 +9,9 @@ from pydantic import Field
 from nbprod.core.evidence import Role
 from nbprod.core.verdicts import Outcome, Verdict
 from nbprod.gates import validity
+from nbprod.gates.bounds import bounds
 from nbprod.gates.case import Case
-from nbprod.gates.decision import Gain, bounds, decide, examples, numbers_of, percent
+from nbprod.gates.decision import Gain, decide, examples, numbers_of, percent
 from nbprod.gates.exact import mcnemar, tango, z_value
 from nbprod.gates.metrics import METRICS
 from nbprod.gates.options import Confidence, GateOptions, MetricName, Rival
@@ -93,20 +94,11 @@ def _compare(
         gain, method = _of_answers(
             sample, role, options.confidence, is_test_of_zero=is_test_of_zero
         )
-        its = own - metric.sign * gain.estimate
     else:
-        scores, draws = case.resampled(metric, role)
-        its = float(scores[1])
-        gain = bounds(
-            metric.sign * (draws[:, 0] - draws[:, 1]),
-            metric.sign * (own - its),
-            confidence=options.confidence,
-            sample=sample,
-            is_informative=sample.predicted[Role.CANDIDATE] != sample.predicted[role],
-            is_bounded=metric.is_bounded,
-        )
+        gain = bounds(case.gain(metric, role), confidence=options.confidence, is_difference=True)
         sure = percent(options.confidence)
         method = f"paired {case.resampling(sample)}, seed {case.seed}, one-sided {sure}"
+    its = own - metric.sign * gain.estimate
     return Comparison(role=role, sample=sample, own=own, its=its, gain=gain, method=method)
 
 

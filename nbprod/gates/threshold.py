@@ -9,8 +9,9 @@ from nbprod.core.evidence import Role
 from nbprod.core.json import JSON
 from nbprod.core.verdicts import Outcome, Verdict
 from nbprod.gates import validity
+from nbprod.gates.bounds import bounds
 from nbprod.gates.case import Case
-from nbprod.gates.decision import POWER, Gain, bounds, examples, percent, rounded_up
+from nbprod.gates.decision import POWER, examples, percent, rounded_up
 from nbprod.gates.exact import clopper_pearson_high, clopper_pearson_low, z_value
 from nbprod.gates.metrics import METRICS, Metric
 from nbprod.gates.options import Confidence, GateOptions
@@ -111,15 +112,7 @@ def _of_bounds(
         error = math.sqrt(value * (1 - value) / sample.n)
         method = f"Clopper-Pearson, one-sided {percent(confidence)}"
     else:
-        _, draws = case.resampled(metric)
-        gain: Gain = bounds(
-            draws[:, 0],
-            value,
-            confidence=confidence,
-            sample=sample,
-            is_informative=~sample.right(Role.CANDIDATE),
-            is_bounded=metric.is_bounded,
-        )
+        gain = bounds(case.level(metric), confidence=confidence, is_difference=False)
         low, high, error = gain.low, gain.high, gain.error
         method = f"{case.resampling(sample)}, one-sided {percent(confidence)}"
     is_outside = (options.min is not None and value < options.min) or (
