@@ -19,15 +19,18 @@ def list_jobs(*, as_json: bool) -> None:
     from nbprod.jobs.file import find_jobs
 
     ws = workspace()
-    found = find_jobs(ws.jobs_folder)
+    found, broken = find_jobs(ws.jobs_folder)
+    for error in broken:  # one that is broken must not hide the others
+        click.echo(f"{error}\n", err=True)
     latest = {name: next(iter(ws.store.jobs.list(job=name, limit=1)), None) for name in found}
     if as_json:
         print_json(
             [{"job": name, "path": job.path, "latest": latest[name]} for name, job in found.items()]
         )
         return
-    if not found:
+    if not found and not broken:
         click.echo(f"No job files in {ws.jobs_folder}.", err=True)
+    if not found:
         return
     rows = []
     for name, job in found.items():

@@ -7,7 +7,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import NoReturn
 
-from nbprod.core.errors import JobFileError, UnknownJobError
+from nbprod.core.errors import JobFileError, NbprodError, UnknownJobError
 from nbprod.core.json import JSON
 from nbprod.core.resources import Resources
 
@@ -88,20 +88,24 @@ def parse_job(text: str, *, path: Path) -> JobFile:
     return Reader(text, path=path).read()
 
 
-def find_jobs(folder: Path) -> dict[str, JobFile]:
-    """Return the jobs of a folder by name, sorted.
+def find_jobs(folder: Path) -> tuple[dict[str, JobFile], tuple[NbprodError, ...]]:
+    """Return the jobs of a folder by name, sorted, and what is wrong with the other files.
 
-    Raises:
-        JobFileError: a file is malformed, or two files declare the same job.
+    A second file that declares a job of the same name is one of those others.
     """
     found: dict[str, JobFile] = {}
+    broken: list[NbprodError] = []
     for path in _files(folder):
-        job = read_job(path)
-        if job.name in found:
-            other = shown(found[job.name].path)
-            job.fail(("job",), f"the job {job.name!r} is declared in {other} already.")
-        found[job.name] = job
-    return dict(sorted(found.items()))
+        try:
+            job = read_job(path)
+            if job.name in found:
+                other = shown(found[job.name].path)
+                job.fail(("job",), f"the job {job.name!r} is declared in {other} already.")
+        except NbprodError as error:
+            broken.append(error)
+        else:
+            found[job.name] = job
+    return dict(sorted(found.items())), tuple(broken)
 
 
 def find_job(folder: Path, name: str) -> JobFile:

@@ -223,12 +223,10 @@ def test_a_job_file_that_is_no_text_is_refused(
     (tmp_path / "nightly.yaml").write_bytes(b"job: \xff\n")
     monkeypatch.chdir(tmp_path)
 
-    with pytest.raises(JobFileError) as refused:
-        find_jobs(tmp_path)
+    _, (refused,) = find_jobs(tmp_path)
 
-    assert str(refused.value) == (
-        f"nightly.yaml: it is not UTF-8: byte 5 cannot be read.\n{WHY}\n{DO}"
-    )
+    assert isinstance(refused, JobFileError)
+    assert str(refused) == (f"nightly.yaml: it is not UTF-8: byte 5 cannot be read.\n{WHY}\n{DO}")
 
 
 def job(folder: Path, file: str, name: str) -> None:
@@ -240,10 +238,11 @@ def test_jobs_are_found_by_the_name_inside_the_file(tmp_path: Path) -> None:
     job(tmp_path, "b.yml", "first")
     (tmp_path / "README.md").write_text("no job")
 
-    assert list(find_jobs(tmp_path)) == ["first", "second"]
+    found, broken = find_jobs(tmp_path)
+    assert (list(found), broken) == (["first", "second"], ())
     assert find_job(tmp_path, "second").path == tmp_path / "a.yaml"
     assert find_job(tmp_path, str(tmp_path / "b.yml")).name == "first"
-    assert find_jobs(tmp_path / "absent") == {}
+    assert find_jobs(tmp_path / "absent") == ({}, ())
 
 
 def test_an_unknown_job_suggests_the_nearest(
@@ -278,9 +277,9 @@ def test_two_files_cannot_declare_one_job(tmp_path: Path, monkeypatch: pytest.Mo
     job(tmp_path, "a.yaml", "nightly")
     job(tmp_path, "b.yaml", "nightly")
 
-    with pytest.raises(JobFileError) as refused:
-        find_jobs(tmp_path)
+    found, (refused,) = find_jobs(tmp_path)
 
-    assert str(refused.value) == (
+    assert found["nightly"].path.name == "a.yaml"
+    assert str(refused) == (
         f"b.yaml, line 1: the job 'nightly' is declared in a.yaml already.\n{WHY}\n{DO}"
     )
