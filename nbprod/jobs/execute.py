@@ -22,6 +22,7 @@ from nbprod.jobs.plan import Plan, PlannedStep, plan_job
 from nbprod.jobs.references import JOB, Reference, resolve
 from nbprod.jobs.values import value_of
 from nbprod.reports.figures import key_figures
+from nbprod.workspace.heartbeat import beating
 from nbprod.workspace.promotion import Movement
 from nbprod.workspace.supervise import owner_name
 
@@ -96,7 +97,12 @@ def run_job(
         owner=owner,
         lease=lease,
     )
-    with _beating(workspace, job_run, owner), _terminated_as_interrupted():
+    beats = beating(
+        lambda: workspace.store.jobs.heartbeat(job_run.id, owner=owner, lease=lease),
+        lease=lease,
+        holder=f"job run {job_run.id}",
+    )
+    with beats, _terminated_as_interrupted():
         return _Execution(workspace, plan, job_run, progress or _Silent()).execute()
 
 
@@ -261,32 +267,6 @@ def _why(record: "RunRecord") -> str:
     error = f"{record.error.type}: {record.error.message}" if record.error else ""
     parts = (record.reason, error if error not in record.reason else "")
     return " ".join(part for part in parts if part) or f"Its run {record.id} ended {record.status}."
-
-
-@contextmanager
-def _beating(workspace: "Workspace", job_run: JobRun, owner: str) -> Iterator[None]:
-    """Renew the job run's lease from a thread, so that a killed process is found out."""
-    done = threading.Event()
-    lease = workspace.settings.runs.lease
-
-    def beat() -> None:
-        while not done.wait(lease.total_seconds() / 3):
-            try:
-                is_mine = workspace.store.jobs.heartbeat(job_run.id, owner=owner, lease=lease)
-            except Exception as error:  # noqa: BLE001 - a busy database: try again in a third
-                logger.warning("job run %s: heartbeat failed: %s", job_run.id, error)
-                continue
-            if not is_mine:
-                logger.warning("job run %s: its lease was lost", job_run.id)
-                return
-
-    thread = threading.Thread(target=beat, name=f"heartbeat-{job_run.id}", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from nbprod.core.runner import AttemptRequest, AttemptResult, Runner
 from nbprod.core.runs import CellError, Run, RunStatus
 from nbprod.core.scraps import Scrap
 from nbprod.workspace import lineage as lineages
+from nbprod.workspace.heartbeat import beating
 from nbprod.workspace.salvage import SNAPSHOT_FILE
 
 if TYPE_CHECKING:
@@ -83,7 +84,13 @@ class Supervisor:
             try:
                 gpus = self._take_devices(run, template)
                 stack.callback(self.store.gpus.release, run.id, run.fence)
-                stack.enter_context(self._beating(run, cancel))
+                beats = beating(
+                    lambda: self._renew(run),
+                    lease=self.lease,
+                    holder=f"run {run.id}",
+                    on_lost=cancel.set,
+                )
+                stack.enter_context(beats)
                 request = self._prepare(run, template, injected=injected, cwd=cwd, gpus=gpus)
                 result = self._attempt(run, request, on_event, cancel)
             except BaseException as error:
@@ -232,31 +239,10 @@ class Supervisor:
         except Exception as second:  # noqa: BLE001 - the first error is the one to raise
             logger.warning("run %s could not be recorded as failed: %s", run.id, second)
 
-    @contextmanager
-    def _beating(self, run: Run, cancel: threading.Event) -> Iterator[None]:
-        """Renew the leases from a thread; losing them cancels the attempt."""
-        done = threading.Event()
-
-        def beat() -> None:
-            while not done.wait(self.lease.total_seconds() / 3):
-                try:
-                    is_mine = self.store.runs.heartbeat(run.id, run.fence, lease=self.lease)
-                    self.store.gpus.renew(run.id, run.fence, lease=self.lease)
-                except Exception as error:  # noqa: BLE001 - a busy database: try again in a third
-                    logger.warning("run %s: heartbeat failed: %s", run.id, error)
-                    continue
-                if not is_mine:
-                    logger.warning("run %s: its lease was lost; stopping the attempt", run.id)
-                    cancel.set()
-                    return
-
-        thread = threading.Thread(target=beat, name=f"heartbeat-{run.id}", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            done.set()
-            thread.join()
+    def _renew(self, run: Run) -> bool:
+        is_mine = self.store.runs.heartbeat(run.id, run.fence, lease=self.lease)
+        self.store.gpus.renew(run.id, run.fence, lease=self.lease)
+        return is_mine
 
 
 @contextmanager
