@@ -8,6 +8,7 @@ import click
 
 from nbprod.cli.output import console
 from nbprod.core.events import Event, EventType
+from nbprod.core.words import count
 
 #: Seconds between two lines in a log.
 _QUIET = 5.0
@@ -74,7 +75,7 @@ class _Lines:
         match event.type:
             case EventType.RUN_STARTED:
                 self._cells = _int(event, "cells") or 0
-                click.echo(f"{self._title}: started, {self._cells} cells", err=True)
+                click.echo(f"{self._title}: started, {count(self._cells, 'cell')}", err=True)
             case EventType.CELL_STARTED if self._is_time():
                 cell = (_int(event, "cell") or 0) + 1
                 click.echo(f"{self._title}: cell {cell} of {self._cells}", err=True)

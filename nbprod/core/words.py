@@ -3,6 +3,7 @@
 import textwrap
 from datetime import UTC, datetime
 
+_GLUE = "\N{NO-BREAK SPACE}"
 _UNITS = ("B", "KB", "MB", "GB", "TB")
 
 #: Words that a name holds in lower case and a reader expects otherwise.
@@ -99,6 +100,16 @@ def count(amount: int, noun: str) -> str:
 
 
 def wrapped(text: str, width: int) -> list[str]:
-    """Return `text` in lines of at most `width`, never broken between a number and its %."""
-    lines = textwrap.wrap(text.replace(" %", "\N{NO-BREAK SPACE}%"), width)
-    return [line.replace("\N{NO-BREAK SPACE}", " ") for line in lines]
+    """Return `text` in lines of at most `width`, as far as it may be broken.
+
+    A number stays with its %, and a command at the end stays whole: someone will paste it.
+    """
+    before, colon, command = text.rpartition(": nbprod ")
+    kept = before + colon.replace(" nbprod ", f" nbprod{_GLUE}") + command.replace(" ", _GLUE)
+    lines = textwrap.wrap(
+        (kept if colon else text).replace(" %", f"{_GLUE}%"),
+        width,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return [line.replace(_GLUE, " ") for line in lines]

@@ -179,8 +179,7 @@ class _Execution:
                 case _:
                     assert_never(planned.step.kind)
         except NbprodError as error:
-            reason = " ".join(part for part in (error.what, error.why) if part)
-            return self.outcome(planned.step, StepStatus.FAILED, reason)
+            return self.outcome(planned.step, StepStatus.FAILED, str(error))
 
     def run(self, planned: PlannedStep) -> StepOutcome:
         step = planned.step

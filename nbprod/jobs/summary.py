@@ -184,4 +184,8 @@ def _near(path: Path) -> str:
 
 
 def _wrapped(text: str, *, indent: int) -> list[str]:
-    return [" " * indent + line for line in wrapped(text, _WIDTH - indent)]
+    """Return the text's lines, the long ones broken; an indented one, code say, is left whole."""
+    lines: list[str] = []
+    for line in text.splitlines():
+        lines += [line] if line.startswith(" ") else wrapped(line, _WIDTH - indent)
+    return [" " * indent + line for line in lines]

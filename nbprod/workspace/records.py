@@ -181,8 +181,11 @@ class RunList(Sequence[RunRecord]):
         return "\n".join(map(repr, self._records)) or "<no runs>"
 
     def frame(self) -> "pd.DataFrame":
-        """Return one row a run, with columns for parameters and scraps."""
-        return self._make_frame([record.id for record in self._records])
+        """Return one row a run, in this order, with columns for parameters and scraps."""
+        ids = [record.id for record in self._records]
+        frame = self._make_frame(ids)
+        place = {run: index for index, run in enumerate(ids)}
+        return frame.sort_values("id", key=lambda column: column.map(place), ignore_index=True)
 
 
 def load_records(store: "Store", runs: Sequence[Run], *, root: Path) -> list[RunRecord]:

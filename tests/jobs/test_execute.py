@@ -175,8 +175,10 @@ steps:
 
     assert outcome.steps[1].status is StepStatus.FAILED
     assert outcome.steps[1].reason == (
-        "${look.sample} is a frame kept inside the notebook: no parameter can hold it. "
-        "Numbers, texts, lists and mappings are passed on, and models as their folder."
+        "${look.sample} is a frame kept inside the notebook: no parameter can hold it.\n"
+        "Numbers, texts, lists and mappings are passed on, and models as their folder.\n"
+        "Let the step write a file and glue its path, "
+        f"then see what it left: nbprod runs show {outcome.steps[0].run}"
     )
     assert (outcome.report, outcome.decisions) == (None, ())
     run = outcome.steps[0].run or ""
