@@ -1,0 +1,97 @@
+"""Floors and ceilings: of the number itself, or of its bound."""
+
+from collections.abc import Callable
+
+import pandas as pd
+import pytest
+from scipy import stats
+
+from nbprod.core.evidence import Evidence
+from nbprod.core.verdicts import Outcome, Verdict
+
+MakeEvidence = Callable[..., Evidence]
+Judge = Callable[..., tuple[Verdict, ...]]
+
+
+@pytest.mark.parametrize(
+    ("table", "outcome", "reason"),
+    [
+        (
+            {"scrap": "accuracy", "min": 0.84},
+            Outcome.PASSED,
+            "accuracy is 0.85 on 400 examples; required is at least 0.84.",
+        ),
+        (
+            {"scrap": "accuracy", "min": 0.87},
+            Outcome.FAILED,
+            "accuracy is 0.85 on 400 examples; required is at least 0.87.",
+        ),
+        (
+            {"scrap": "error_rate", "max": 0.1},
+            Outcome.FAILED,
+            "error_rate is 0.15 on 400 examples; required is at most 0.1.",
+        ),
+        (
+            {"scrap": "rmse", "min": 1, "max": 3},
+            Outcome.PASSED,
+            "rmse is 2.5; required is from 1 to 3.",
+        ),
+    ],
+)
+def test_a_threshold_compares_the_number_itself(
+    table: dict[str, object],
+    outcome: Outcome,
+    reason: str,
+    make_evidence: MakeEvidence,
+    verdicts: Judge,
+) -> None:
+    (verdict,) = verdicts(make_evidence(scraps={"rmse": 2.5, "accuracy": 0.85}), table)
+
+    assert (verdict.outcome, verdict.reason) == (outcome, reason)
+    assert verdict.method == "the value itself, without allowance for chance"
+
+
+def test_with_confidence_the_lower_bound_is_compared(
+    make_evidence: MakeEvidence, verdicts: Judge
+) -> None:
+    evidence = make_evidence()
+    low = stats.binomtest(340, 400, alternative="greater").proportion_ci(0.95).low
+
+    passed, unsure, failed = verdicts(
+        evidence,
+        *({"scrap": "accuracy", "min": limit, "confidence": 0.95} for limit in (0.81, 0.83, 0.9)),
+    )
+
+    assert passed.numbers["low"] == pytest.approx(low)
+    assert passed.reason == (
+        "accuracy is 0.8500 on 400 examples, with 95 % confidence at least 0.8175; required is at "
+        "least 0.81."
+    )
+    assert unsure.reason == (
+        "Too few examples: n = 400, about 2,000 are needed to be sure. accuracy is 0.8500 on 400 "
+        "examples, with 95 % confidence at least 0.8175; required is at least 0.83."
+    )
+    outcomes = [verdict.outcome for verdict in (passed, unsure, failed)]
+    assert outcomes == [Outcome.PASSED, Outcome.UNKNOWN, Outcome.FAILED]
+
+
+def test_a_metric_without_an_exact_bound_is_resampled(
+    make_predictions: Callable[..., pd.DataFrame], make_evidence: MakeEvidence, verdicts: Judge
+) -> None:
+    tables = [{"scrap": "macro_f1", "min": limit, "confidence": 0.95} for limit in (0.82, 0.86)]
+
+    passed, blocked = verdicts(make_evidence(make_predictions(1_000)), *tables)
+
+    assert (passed.outcome, blocked.outcome) == (Outcome.PASSED, Outcome.FAILED)
+    assert passed.method == "bootstrap of examples, 9,999 resamples, one-sided 95 %"
+    assert 0.82 < float(str(passed.numbers["low"])) < float(str(passed.numbers["estimate"]))
+
+
+def test_an_error_rate_has_an_upper_bound(make_evidence: MakeEvidence, verdicts: Judge) -> None:
+    (verdict,) = verdicts(make_evidence(), {"scrap": "error_rate", "max": 0.2, "confidence": 0.95})
+
+    assert (verdict.outcome, verdict.reason) == (
+        Outcome.PASSED,
+        "error_rate is 0.1500 on 400 examples, with 95 % confidence at most 0.1825; required is at "
+        "most 0.2.",
+    )
