@@ -106,14 +106,15 @@ def _rows_of(predictions: "pd.DataFrame", role: Role) -> "pd.DataFrame":
             raise Unjudgeable(
                 f"{empty:,} of the {role}'s {len(rows):,} rows have no {name!r} (NaN or null)."
             )
-    ids = rows["example_id"].astype(str)
-    twice = ids[ids.duplicated()]
-    if not twice.empty:
+    ids = _texts(rows["example_id"])
+    order = np.argsort(ids, kind="stable")
+    twice = ids[order][1:][ids[order][1:] == ids[order][:-1]]
+    if len(twice):
         raise Unjudgeable(
             f"The {role} has several rows for the same example: {len(twice):,} too many, "
-            f"the first with example_id {twice.iloc[0]!r}."
+            f"the first with example_id {str(twice[0])!r}."
         )
-    return rows.iloc[np.argsort(ids.to_numpy(dtype=str), kind="stable")]
+    return rows.iloc[order]
 
 
 def _check_alike(
@@ -144,7 +145,7 @@ def _check_alike(
 
 
 def _texts(column: "pd.Series") -> Strings:
-    return np.asarray(column.astype(str).to_numpy(dtype=str))
+    return np.asarray(column.to_numpy(dtype=object), dtype=str)
 
 
 def _encode(values: Strings, classes: Strings) -> Ints:

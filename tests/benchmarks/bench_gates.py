@@ -255,10 +255,9 @@ def evidence_of(
     latency: pd.DataFrame | None = None,
 ) -> Evidence:
     """Return complete, valid evidence."""
-    ids = np.arange(len(label)).astype(str)
-    shared = {"example_id": ids, "label": label.astype(str), **(columns or {})}
+    shared = {"example_id": np.arange(len(label)), "label": label, **(columns or {})}
     frames = [
-        pd.DataFrame({**shared, "role": role, "predicted": predicted.astype(str)})
+        pd.DataFrame({**shared, "role": role, "predicted": predicted})
         for role, predicted in answers.items()
     ]
     return Evidence(
@@ -372,7 +371,7 @@ def measure(scenario: Scenario, simulations: int, seed: int) -> Row:
 
 def run(*, quick: bool, seed: int, processes: int) -> list[Row]:
     """Measure every scenario; those on a limit with more simulations, for they are the promise."""
-    at_limit, elsewhere = (150, 60) if quick else (1_000, 300)
+    at_limit, elsewhere = (40, 20) if quick else (400, 100)
     cases = list(scenarios(quick=quick))
     counts = [at_limit if case.is_limit else elsewhere for case in cases]
     seeds = [seed] * len(cases)

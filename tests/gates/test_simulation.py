@@ -31,5 +31,5 @@ def test_quick_simulation_promotes_few_that_must_not_pass_and_most_that_ought_to
     assert all(row["passed"] == 0 for row in rows if not row["should_pass"] and not row["is_limit"])
     far_better = [row for row in rows if row["challenger"] in ("+0.04", "1 times")]
     assert far_better
-    assert all(row["passed"] > 0.6 for row in far_better)
+    assert all(row["passed"] > 0.4 for row in far_better)
     assert "False promotions: challengers that must not pass" in capsys.readouterr().out
