@@ -65,7 +65,7 @@ def bounds(draws: Draws, *, confidence: float, is_difference: bool) -> Gain:
 def matched_tango(draws: Draws, error: float, *, confidence: float) -> tuple[float, float]:
     """Return Tango's bounds for paired answers with this difference and standard error."""
     n = draws.effective_n
-    differing = n * error**2 + draws.estimate**2  # as a share of the rows
+    differing = min(n * error**2 + draws.estimate**2, 1.0)  # as a share of the rows
     gained = max(n * (differing + draws.estimate) / 2, 0.0)
     lost = max(n * (differing - draws.estimate) / 2, 0.0)
     return tango(gained, lost, n, confidence=confidence)

@@ -46,7 +46,7 @@ def _latency(name: str) -> str:
 
 
 #: one-sided
-Confidence = Annotated[float, Field(ge=0.5, lt=1.0)]
+Confidence = Annotated[float, Field(gt=0.5, lt=1.0)]
 Rival = Annotated[str, AfterValidator(_rival)]
 MetricName = Annotated[str, AfterValidator(_comparable)]
 LatencyName = Annotated[str, AfterValidator(_latency)]

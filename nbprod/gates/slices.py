@@ -184,7 +184,7 @@ def _verdict(
     else:
         outcome = Outcome.PASSED
         reason = (
-            f"All {total} slices of {options.slice} are above {options.min:g}; the weakest is "
+            f"All slices of {options.slice} ({total}) are above {options.min:g}; the weakest is "
             f"{worst.words()}."
         )
     if cut.too_small:

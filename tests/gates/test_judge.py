@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from nbprod.core.evidence import Evidence
+from nbprod.core.json import canonical
 from nbprod.core.plugins import installed
 from nbprod.core.verdicts import Outcome, Verdict
 from nbprod.gates.declarations import GROUP
@@ -41,6 +42,7 @@ def test_a_better_challenger_passes_every_gate(
     ]
     for verdict in found:
         assert verdict.method
+        assert canonical(dict(verdict.numbers))  # the store keeps it as JSON: no NaN, no NumPy
         assert verdict.numbers["decided"] == 2
         assert verdict.numbers["evaluation_digest"] == "5eed" * 16
 

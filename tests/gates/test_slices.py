@@ -45,7 +45,7 @@ def test_every_slice_above_the_floor_passes(make_evidence: MakeEvidence, verdict
     assert verdict.outcome is Outcome.PASSED
     assert verdict.numbers["low"] == pytest.approx(low)
     assert verdict.reason == (
-        f"All 3 slices of length are above 0.5; the weakest is short 0.636 on 110 rows (at least "
+        f"All slices of length (3) are above 0.5; the weakest is short 0.636 on 110 rows (at least "
         f"{low:.3f})."
     )
     assert verdict.method == (
@@ -101,7 +101,7 @@ def test_slices_too_small_even_together_are_named(
 
     assert verdict.outcome is Outcome.PASSED
     assert verdict.reason == (
-        "All 1 slices of length are above 0.5; the weakest is long 0.750 on 400 rows (at least "
+        "All slices of length (1) are above 0.5; the weakest is long 0.750 on 400 rows (at least "
         "0.712). Not judged, under 100 rows even together: a (30), b (20); 11.1% of the rows."
     )
     assert verdict.numbers["not_judged"] == {"a": 30, "b": 20}
@@ -156,7 +156,7 @@ def test_the_label_can_be_the_slice(make_evidence: MakeEvidence, verdicts: Judge
     (verdict,) = verdicts(make_evidence(), {**GATE, "slice": "label", "min_size": 50})
 
     assert verdict.outcome is Outcome.PASSED
-    assert verdict.reason.startswith("All 4 slices of label are above 0.5;")
+    assert verdict.reason.startswith("All slices of label (4) are above 0.5;")
 
 
 def test_grouped_rows_are_counted_by_their_effective_number() -> None:
