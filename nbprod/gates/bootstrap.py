@@ -58,6 +58,15 @@ def statistic(sample: Sample, metric: Metric) -> Statistic:
             return _rank_statistic(sample)
 
 
+def is_computable(sample: Sample, metric: Metric) -> bool:
+    """Say whether the predictions frame has the columns that `metric` is computed from."""
+    if metric.needs is Needs.COUNTS:
+        return True
+    by_score = len(sample.classes) == 2 and sample.score.keys() >= set(sample.roles)
+    by_label = metric.name == "log_loss" and sample.label_score.keys() >= set(sample.roles)
+    return by_score or by_label
+
+
 def seed_of(evaluation_digest: str) -> int:
     """Return the seed that belongs to an evaluation set: judging again gives the same verdict."""
     return int.from_bytes(hashlib.sha256(evaluation_digest.encode()).digest()[:4], "big")

@@ -9,6 +9,7 @@ from nbprod.core.evidence import Role
 from nbprod.core.json import JSON
 from nbprod.core.verdicts import Outcome, Verdict
 from nbprod.gates import validity
+from nbprod.gates.bootstrap import is_computable
 from nbprod.gates.bounds import bounds
 from nbprod.gates.case import Case
 from nbprod.gates.decision import POWER, examples, percent, rounded_up
@@ -49,12 +50,15 @@ class Threshold(GateOptions):
 def threshold(options: Threshold, case: Case) -> Verdict:
     """Pass when the candidate's number, or its bound, is within the limits.
 
-    A metric is computed anew from the predictions; any other scrap is taken as glued.
+    A metric is computed anew from the predictions; any other scrap is taken as glued, as is one
+    of probabilities that the predictions frame does not hold.
     """
     metric = METRICS.get(options.scrap)
     if metric is None:
         return _of_scrap(options, case)
     sample = case.sample()
+    if options.confidence is None and not is_computable(sample, metric):
+        return _of_scrap(options, case)
     value = case.estimate(metric)
     if options.confidence is None:
         return _of_point(options, value, f" on {examples(sample)}", {"n": sample.n})

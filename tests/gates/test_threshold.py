@@ -51,6 +51,26 @@ def test_a_threshold_compares_the_number_itself(
     assert verdict.method == "the value itself, without allowance for chance"
 
 
+def test_a_metric_whose_columns_are_missing_is_taken_as_glued(
+    make_evidence: MakeEvidence, verdicts: Judge
+) -> None:
+    glued, resampled = verdicts(
+        make_evidence(scraps={"log_loss": 0.61}),  # of four classes, without label_score
+        {"scrap": "log_loss", "max": 0.7},
+        {"scrap": "log_loss", "max": 0.7, "confidence": 0.95},
+    )
+
+    assert (glued.outcome, glued.reason) == (
+        Outcome.PASSED,
+        "log_loss is 0.61; required is at most 0.7.",
+    )
+    assert (resampled.outcome, resampled.reason) == (
+        Outcome.UNKNOWN,
+        "log_loss of 4 classes needs the column 'label_score' in the predictions frame: the "
+        "probability given to the label.",
+    )
+
+
 def test_with_confidence_the_lower_bound_is_compared(
     make_evidence: MakeEvidence, verdicts: Judge
 ) -> None:
