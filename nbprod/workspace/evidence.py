@@ -1,9 +1,12 @@
 """Gather what a promotion is decided on, from an evaluation run's scraps and the models' folders.
 
 What the evaluating notebook claims is checked where it can be: example ids and labels are
-digested anew, and the rows a model was trained on are read from that model's own folder.
+digested anew, and the rows a model was trained on are read from that model's own record. Of a
+model that is registered, or that a run left, that is the file stored by digest: its folder could
+have been edited since.
 """
 
+import io
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,12 +14,20 @@ from typing import TYPE_CHECKING
 from nbprod.core.digest import digest_folder, digest_json
 from nbprod.core.evidence import Evidence, hash_id
 from nbprod.core.json import JSON
-from nbprod.core.models import TRAINING_IDS_FILE
+from nbprod.core.models import TRAINING_IDS_FILE, ModelFile
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     import pandas as pd
 
+    from nbprod.store.artifacts import Artifacts
     from nbprod.workspace.records import RunRecord
+
+    Hashes = npt.NDArray[np.uint64]
+
+#: digest of a model -> its files by path
+Manifests = Mapping[str, Mapping[str, ModelFile]]
 
 
 def gather(
@@ -24,7 +35,8 @@ def gather(
     *,
     candidate: str,
     champion: str | None,
-    folders: Mapping[str, Path],
+    manifests: Manifests,
+    artifacts: "Artifacts",
     decided: Callable[[str], int],
 ) -> Evidence:
     """Return the evidence that the evaluation `record` left.
@@ -33,8 +45,14 @@ def gather(
         record: the evaluation run.
         candidate: digest of the model that wants to be promoted.
         champion: digest of the current champion, None when there is none.
-        folders: digest -> folder of models known to the registry or to a run.
+        manifests: the models whose files `artifacts` holds; others are looked for where the
+            notebook says it found them.
+        artifacts: files by digest.
         decided: counts the promotions that an evaluation set has decided.
+
+    Raises:
+        SidecarDamagedError: a frame of the run is not what the run left.
+        ArtifactDamagedError, ArtifactMissingError: a stored training record is not whole.
     """
     predictions = _frame(record, "predictions")
     models = _mapping(record, "models")
@@ -54,7 +72,13 @@ def gather(
         champion=champion,
         fingerprints={role: str(value) for role, value in _mapping(record, "fingerprints").items()},
         seen_in_training={
-            role: _seen(predictions, role, folders.get(digest) or _genuine(claimed, role, digest))
+            role: _seen(
+                predictions,
+                role,
+                _stored(manifests[digest], artifacts)
+                if digest in manifests
+                else _claimed(claimed.get(role), digest),
+            )
             for role, digest in scored.items()
         },
         evaluation_digest=evaluation,
@@ -88,21 +112,36 @@ def _mapping_of(value: JSON) -> Mapping[str, JSON]:
     return value if isinstance(value, dict) else {}
 
 
-def _genuine(claimed: Mapping[str, Path], role: str, digest: str) -> Path | None:
-    """Return the folder the notebook named, if its content is still what was scored."""
-    folder = claimed.get(role)
-    if folder is None or not folder.is_dir() or digest_folder(folder) != digest:
+def _stored(files: Mapping[str, ModelFile], artifacts: "Artifacts") -> "Hashes | None":
+    """Return the hashes of a stored model's training rows; None when it left no record."""
+    file = files.get(TRAINING_IDS_FILE)
+    if file is None:
         return None
-    return folder
+    artifacts.verify(file.sha256)
+    with artifacts.open(file.sha256) as stored:
+        return _hashes(io.BytesIO(stored.read()))
 
 
-def _seen(predictions: "pd.DataFrame | None", role: str, folder: Path | None) -> int | None:
-    """Return how many evaluation rows the model was trained on; None when it left no record."""
+def _claimed(folder: Path | None, digest: str) -> "Hashes | None":
+    """Return the same of the folder that the notebook named, if it still holds what was scored."""
+    if folder is None or not (folder / TRAINING_IDS_FILE).is_file():
+        return None
+    return _hashes(folder / TRAINING_IDS_FILE) if digest_folder(folder) == digest else None
+
+
+def _hashes(source: "Path | io.BytesIO") -> "Hashes | None":
     import numpy as np
 
-    if predictions is None or folder is None or not (folder / TRAINING_IDS_FILE).is_file():
+    found = np.load(source, allow_pickle=False)
+    return found.astype(np.uint64) if found.dtype.kind in "ui" else None
+
+
+def _seen(predictions: "pd.DataFrame | None", role: str, trained: "Hashes | None") -> int | None:
+    """Return how many evaluation rows the model was trained on; None when that is not known."""
+    import numpy as np
+
+    if predictions is None or trained is None:
         return None
-    trained = np.load(folder / TRAINING_IDS_FILE, allow_pickle=False)
     rows = predictions.loc[predictions["role"] == role, "example_id"].astype(str)
     scored = np.array([hash_id(example) for example in rows], dtype=np.uint64)
     return int(np.isin(scored, trained).sum())

@@ -10,6 +10,7 @@ from nbprod.core.models import ModelVersion
 
 if TYPE_CHECKING:
     from nbprod.registry.registry import Registry
+    from nbprod.workspace.settings import ModelTable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,8 +34,12 @@ class Model:
 class Models(Mapping[str, Model]):
     """Look up a model by `NAME@ALIAS` or `NAME@VERSION`; iterate over the names."""
 
-    def __init__(self, registry: "Registry") -> None:
+    def __init__(
+        self, registry: "Registry", *, declared: "Mapping[str, ModelTable]", actor: str
+    ) -> None:
         self._registry = registry
+        self._declared = declared
+        self._actor = actor
 
     def __getitem__(self, reference: str) -> Model:
         if "@" not in reference:
@@ -61,10 +66,18 @@ class Models(Mapping[str, Model]):
         """Return every version of `name`, newest first."""
         return list(self._registry.versions(name))
 
-    def register(self, name: str, folder: Path, *, description: str = "") -> ModelVersion:
-        """Register a folder made elsewhere. It gets a version, but no alias."""
-        from nbprod.workspace.lineage import user
+    def register(self, name: str, folder: str | Path, *, description: str = "") -> ModelVersion:
+        """Register a folder made elsewhere. It gets a version, but no alias.
 
+        What nbprod.toml declares of the name, its description and the types that its skops files
+        may hold, applies as it does to a model that a job left.
+        """
+        table = self._declared.get(name)
         return self._registry.register(
-            name, folder, description=description, actor=user(), text=str(folder)
+            name,
+            Path(folder),
+            description=description or (table.description if table else ""),
+            actor=self._actor,
+            text=str(folder),
+            trusted=table.trusted if table else (),
         )

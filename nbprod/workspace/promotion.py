@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nbprod.core.digest import digest_manifest
@@ -11,6 +10,7 @@ from nbprod.core.errors import (
     ModelNotDeclaredError,
     NoModelScrapError,
     OverrideNeedsReasonError,
+    RunNotSucceededError,
 )
 from nbprod.core.evidence import Evidence
 from nbprod.core.models import ModelFile, ModelVersion
@@ -62,7 +62,6 @@ class Candidate:
     """What wants to be promoted: a registered version, or the model a run left."""
 
     digest: str
-    folder: Path
     files: Mapping[str, ModelFile]
     version: ModelVersion | None = None
     run: "RunRecord | None" = None
@@ -93,6 +92,8 @@ def promote(
 
     Raises:
         ModelNotDeclaredError: nbprod.toml has no such model.
+        RunNotSucceededError: the candidate's run or the evidence did not succeed.
+        ModelTamperedError: the candidate is not what was registered.
         PromotionConflictError: someone else moved the champion meanwhile.
     """
     declared = workspace.settings.models
@@ -108,6 +109,8 @@ def promote(
     from nbprod.gates.judge import evaluation_note, judge
 
     verdicts = tuple(judge(gates, found)) or (_no_gates(name),)
+    if candidate.run is not None:
+        verdicts += _taken_back(workspace, name, candidate.digest)
     is_blocked = any(verdict.outcome.blocks for verdict in verdicts)
 
     def decision(movement: Movement, number: int | None, explanation: str) -> Decision:
@@ -146,6 +149,7 @@ def promote(
         )
         explanation = _blocked(name, registered, champion, verdicts)
         return decision(Movement.BLOCKED, registered.version, explanation)
+    workspace.registry.path(f"{name}@{registered.version}")  # what cannot be loaded cannot serve
     workspace.registry.promote(
         name,
         registered.version,
@@ -179,7 +183,8 @@ def model_scrap(record: "RunRecord") -> Scrap:
     if named:
         return named[0]
     if len(models) != 1:
-        raise NoModelScrapError(record.id, record.template, tuple(record.scraps))
+        names = tuple(scrap.name for scrap in models)
+        raise NoModelScrapError(record.id, record.template, tuple(record.scraps), names)
     return models[0]
 
 
@@ -190,15 +195,13 @@ def _candidate(
         entry = workspace.registry.get(f"{name}@{version}")
         return Candidate(
             digest=entry.digest,
-            folder=workspace.registry.path(f"{name}@{version}"),
             files={file.path: file for file in entry.files},
             version=entry,
         )
     if run is None:
         raise ValueError("promote() needs a version or a run.")
     record = workspace.record(run)
-    if record.status is not RunStatus.SUCCEEDED:
-        raise NoModelScrapError(record.id, record.template, ())
+    _check_succeeded(record)
     sidecar = model_scrap(record).sidecar
     assert sidecar is not None
     sizes = {path: size for path, _, size in workspace.store.runs.artifacts(record.id)}
@@ -208,7 +211,6 @@ def _candidate(
     }
     return Candidate(
         digest=digest_manifest(sidecar.files),
-        folder=record.folder / sidecar.path,
         files=files,
         run=record,
     )
@@ -224,16 +226,23 @@ def _evidence(
     digest = champion.digest if champion else None
     if record is None:
         return Evidence(predictions=None, candidate=candidate.digest, champion=digest)
-    folders = {candidate.digest: candidate.folder}
+    _check_succeeded(record)
+    manifests = {candidate.digest: candidate.files}
     if champion is not None:
-        folders[champion.digest] = workspace.registry.path(f"{champion.name}@{champion.version}")
+        manifests[champion.digest] = {file.path: file for file in champion.files}
     return gather(
         record,
         candidate=candidate.digest,
         champion=digest,
-        folders=folders,
+        manifests=manifests,
+        artifacts=workspace.artifacts,
         decided=workspace.registry.decided,
     )
+
+
+def _check_succeeded(record: "RunRecord") -> None:
+    if record.status is not RunStatus.SUCCEEDED:
+        raise RunNotSucceededError(record.id, record.template, record.status.value, record.reason)
 
 
 def _latest(workspace: "Workspace", candidate: str) -> "RunRecord | None":
@@ -262,6 +271,38 @@ def _register(workspace: "Workspace", name: str, candidate: Candidate) -> ModelV
         text=f"run {run.id} of {run.template}",
         trusted=workspace.settings.models[name].trusted,
     )
+
+
+def _taken_back(workspace: "Workspace", name: str, digest: str) -> tuple[Verdict, ...]:
+    """Return a verdict that blocks when a job brings back a model that was rolled back.
+
+    Training again on the same data gives the same bytes, and gates that passed it once would pass
+    it again: whoever rolled it back would find it serving the next morning. Asked for by its
+    version, by a person, it is judged like any other.
+    """
+    known = [entry for entry in workspace.registry.versions(name) if entry.digest == digest]
+    if not known:
+        return ()
+    version = known[0].version
+    for event in workspace.registry.history(name):
+        if event.alias != CHAMPION or event.action == "refuse":
+            continue
+        if event.action == "promote" and event.version == version:
+            return ()
+        if event.action == "rollback" and event.former == version:
+            why = f": {event.reason}" if event.reason else ""
+            return (
+                Verdict(
+                    gate="not rolled back before",
+                    outcome=Outcome.FAILED,
+                    reason=f"This is version {version}, byte for byte, and {event.actor} rolled it "
+                    f"back on {event.at:%Y-%m-%d}{why}. If it shall serve again, say so: "
+                    f"nbprod models promote {name} {version}",
+                    method="none: equal digests",
+                    numbers={"version": version, "rollback": event.id},
+                ),
+            )
+    return ()
 
 
 def _no_gates(name: str) -> Verdict:

@@ -84,7 +84,7 @@ class Workspace:
     @property
     def models(self) -> Models:
         """Return the registered models: `ws.models["subject-router@champion"]`."""
-        return Models(self.registry)
+        return Models(self.registry, declared=self.settings.models, actor=self.actor)
 
     @property
     def templates_folder(self) -> Path:

@@ -59,6 +59,7 @@ NbprodError
 ├── PromotionBlockedError
 ├── PromotionConflictError
 ├── RollbackError
+├── RunNotSucceededError (ValueError)
 ├── ScrapError
 │   ├── MissingLibraryError (ImportError)
 │   ├── MissingPathScrapError (FileNotFoundError)
@@ -71,11 +72,13 @@ NbprodError
 │   ├── AmbiguousRunError (LookupError)
 │   ├── ArtifactDamagedError
 │   ├── ArtifactMissingError (LookupError)
+│   ├── ArtifactsUnreachableError
 │   ├── DiskFullError
 │   ├── GpusBusyError
 │   ├── NewerStoreError
 │   ├── NotAStoreError
 │   ├── ReadOnlyError
+│   ├── RunExistsError (FileExistsError)
 │   ├── StaleFenceError
 │   ├── StaleJobRunError
 │   ├── StoreBusyError
@@ -186,11 +189,13 @@ from nbprod.core.errors.store import (
     AmbiguousRunError,
     ArtifactDamagedError,
     ArtifactMissingError,
+    ArtifactsUnreachableError,
     DiskFullError,
     GpusBusyError,
     NewerStoreError,
     NotAStoreError,
     ReadOnlyError,
+    RunExistsError,
     StaleFenceError,
     StaleJobRunError,
     StoreBusyError,
@@ -208,6 +213,7 @@ from nbprod.core.errors.workspace import (
     NoModelScrapError,
     NotAFolderError,
     OverrideNeedsReasonError,
+    RunNotSucceededError,
     SettingsError,
     WorkspaceExistsError,
     WorkspaceNotFoundError,
@@ -219,6 +225,7 @@ __all__ = [
     "ArtifactChangedError",
     "ArtifactDamagedError",
     "ArtifactMissingError",
+    "ArtifactsUnreachableError",
     "ContradictoryGateError",
     "DataNotFoundError",
     "DatasetNotAvailableError",
@@ -274,6 +281,8 @@ __all__ = [
     "PromotionConflictError",
     "ReadOnlyError",
     "RollbackError",
+    "RunExistsError",
+    "RunNotSucceededError",
     "ScaffoldError",
     "ScrapError",
     "ScrapNameError",

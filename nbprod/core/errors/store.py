@@ -101,6 +101,17 @@ class DiskFullError(StoreError):
         self.do = f"Make room and try again: df -h {there or path}"
 
 
+class RunExistsError(StoreError, FileExistsError):
+    """A new run was to be recorded under an id that is taken."""
+
+    def __init__(self, run: str) -> None:
+        super().__init__(run)
+        self.run = run
+        self.what = f"Run {run} exists already."
+        self.why = "A new run needs an id of its own."
+        self.do = f"Nothing was changed. Look at the run: nbprod runs show {run}"
+
+
 class StaleFenceError(StoreError):
     """A late writer: the run has moved on without it."""
 
@@ -201,3 +212,14 @@ class ArtifactDamagedError(StoreError):
         self.what = f"Artifact {place} is damaged."
         self.why = f"Its content has the digest {found[:12]}, not {sha256[:12]}: it was edited."
         self.do = f"Restore it from a backup, or delete it and make it again: rm -f {place}"
+
+
+class ArtifactsUnreachableError(StoreError):
+    """The place that artifacts are kept in cannot be used."""
+
+    def __init__(self, url: str, cause: str, do: str = "") -> None:
+        super().__init__(url, cause, do)
+        self.url = url
+        self.what = f"The artifacts at {url} cannot be reached."
+        self.why = cause
+        self.do = do or "Check `artifacts` in nbprod.toml and your access to it: nbprod doctor"

@@ -44,16 +44,38 @@ class ModelNotDeclaredError(NbprodError, LookupError):
 
 
 class NoModelScrapError(NbprodError, LookupError):
-    """A run was to be registered, but it left no model."""
+    """A run was to be registered, but it left no model, or several and none named `model`."""
 
-    def __init__(self, run: str, template: str, scraps: Sequence[str]) -> None:
-        super().__init__(run, template, scraps)
+    def __init__(
+        self, run: str, template: str, scraps: Sequence[str], models: Sequence[str] = ()
+    ) -> None:
+        super().__init__(run, template, scraps, models)
         self.run = run
+        if models:
+            self.what = f"Run {run} of {template} left {len(models)} models; which one is meant?"
+            self.why = f"They are the scraps {', '.join(models)}; none is named 'model'."
+            self.do = (
+                "Glue the one to promote as 'model' in the template, then see the run: "
+                f"nbprod runs show {run}"
+            )
+            return
         self.what = f"Run {run} of {template} left no model to register."
         self.why = f"Its scraps are: {', '.join(sorted(scraps)) or 'none'}; none is a model."
         self.do = (
             f"Glue the model's folder in the template, then see the run: nbprod runs show {run}"
         )
+
+
+class RunNotSucceededError(NbprodError, ValueError):
+    """A promotion was to rest on a run that did not succeed."""
+
+    def __init__(self, run: str, template: str, status: str, reason: str) -> None:
+        super().__init__(run, template, status, reason)
+        self.run = run
+        self.what = f"No promotion can rest on run {run} of {template}: it is {status}."
+        why = "What it left may be half of what it would have left."
+        self.why = f"{reason.rstrip('.')}. {why}" if reason else why
+        self.do = f"See what happened, then run it again: nbprod runs show {run}"
 
 
 class OverrideNeedsReasonError(NbprodError, ValueError):
