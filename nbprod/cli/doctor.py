@@ -157,6 +157,7 @@ def _store(ws: "Workspace") -> Finding:
 
 
 def _artifacts(ws: "Workspace") -> Finding:
+    ws.artifacts.check()
     return Finding(subject="artifacts", state=State.GOOD, detail=ws.artifacts.url)
 
 

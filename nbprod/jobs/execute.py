@@ -1,14 +1,9 @@
 """Execute a job in the foreground: step by step, each on record before and after."""
 
 import logging
-import signal
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
-from types import FrameType
 from typing import TYPE_CHECKING, Protocol, assert_never
 
 from nbprod.core.errors import NbprodError
@@ -24,6 +19,7 @@ from nbprod.jobs.values import value_of
 from nbprod.reports.figures import key_figures
 from nbprod.workspace.heartbeat import beating
 from nbprod.workspace.promotion import Movement
+from nbprod.workspace.signals import interrupted_by_signals
 from nbprod.workspace.supervise import owner_name
 
 if TYPE_CHECKING:
@@ -85,7 +81,8 @@ def run_job(
 
     Raises:
         JobFileError: the job cannot run as it stands; nothing was started.
-        KeyboardInterrupt: Ctrl-C or SIGTERM, after the job run was recorded as cancelled.
+        KeyboardInterrupt: Ctrl-C, SIGTERM or a closed terminal, after the job run was recorded
+            as cancelled.
     """
     plan = plan_job(workspace, job)
     lease = workspace.settings.runs.lease
@@ -102,7 +99,7 @@ def run_job(
         lease=lease,
         holder=f"job run {job_run.id}",
     )
-    with beats, _terminated_as_interrupted():
+    with beats, interrupted_by_signals():
         return _Execution(workspace, plan, job_run, progress or _Silent()).execute()
 
 
@@ -266,20 +263,3 @@ def _why(record: "RunRecord") -> str:
     error = f"{record.error.type}: {record.error.message}" if record.error else ""
     parts = (record.reason, error if error not in record.reason else "")
     return " ".join(part for part in parts if part) or f"Its run {record.id} ended {record.status}."
-
-
-@contextmanager
-def _terminated_as_interrupted() -> Iterator[None]:
-    """Turn SIGTERM into KeyboardInterrupt between runs, as the supervisor does within them."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def on_signal(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    former = signal.signal(signal.SIGTERM, on_signal)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, former)

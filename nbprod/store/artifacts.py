@@ -10,13 +10,19 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from nbprod.core.digest import digest_file, files_in
-from nbprod.core.errors import ArtifactDamagedError, ArtifactMissingError
+from nbprod.core.errors import (
+    ArtifactDamagedError,
+    ArtifactMissingError,
+    ArtifactsUnreachableError,
+    NbprodError,
+    ReadOnlyError,
+)
 from nbprod.core.models import ModelFile
 from nbprod.store.disk import disk_errors, sync_folder
 
@@ -61,6 +67,15 @@ class Artifacts:
             sha256, size = self.put_file(path)
             stored[name] = ModelFile(path=name, sha256=sha256, size_bytes=size)
         return stored
+
+    def check(self) -> None:
+        """Find out whether files can be kept there. Nothing is written.
+
+        Raises:
+            ArtifactsUnreachableError: the place does not answer, or does not let us in.
+            ReadOnlyError: the folder may not be written.
+        """
+        self._place.check()
 
     def has(self, sha256: str) -> bool:
         """Say whether a file is stored under that digest; its content is not read."""
@@ -118,6 +133,11 @@ class _Folder:
 
     def where(self, sha256: str) -> str:
         return str(self.root / sha256[:2] / sha256)
+
+    def check(self) -> None:
+        there = next(folder for folder in (self.root, *self.root.parents) if folder.exists())
+        if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+            raise ReadOnlyError(str(self.root), str(there))
 
     def size(self, sha256: str) -> int | None:
         try:
@@ -188,24 +208,31 @@ class _Remote:
         import fsspec
 
         self.url = url
-        filesystem, root = fsspec.core.url_to_fs(url)
+        with _reaching(url):
+            filesystem, root = fsspec.core.url_to_fs(url)
         self._filesystem: Any = filesystem
         self._root: str = root.rstrip("/")
 
     def where(self, sha256: str) -> str:
         return f"{self._root}/{sha256[:2]}/{sha256}"
 
+    def check(self) -> None:
+        with _reaching(self.url):
+            self._filesystem.exists(self._root)
+
     def size(self, sha256: str) -> int | None:
-        try:
-            return int(self._filesystem.size(self.where(sha256)))
-        except FileNotFoundError:
-            return None
+        with _reaching(self.url):
+            try:
+                return int(self._filesystem.size(self.where(sha256)))
+            except FileNotFoundError:
+                return None
 
     def open(self, sha256: str) -> BinaryIO:
-        try:
-            return cast("BinaryIO", self._filesystem.open(self.where(sha256), "rb"))
-        except FileNotFoundError as error:
-            raise ArtifactMissingError(sha256, self.url) from error
+        with _reaching(self.url):
+            try:
+                return cast("BinaryIO", self._filesystem.open(self.where(sha256), "rb"))
+            except FileNotFoundError as error:
+                raise ArtifactMissingError(sha256, self.url) from error
 
     def link_or_copy(self, sha256: str, to: Path) -> str:
         with self.open(sha256) as source, to.open("xb") as file:
@@ -220,10 +247,14 @@ class _Remote:
         sha256, size = digest_file(path), path.stat().st_size
         if self.size(sha256) == size:
             return sha256, size
+        with path.open("rb") as source, _reaching(self.url):
+            return self._send(source)
+
+    def _send(self, source: BinaryIO) -> tuple[str, int]:
         new = f"{self._root}/{INCOMING}/{secrets.token_hex(8)}"
         self._filesystem.makedirs(f"{self._root}/{INCOMING}", exist_ok=True)
         try:
-            with path.open("rb") as source, self._filesystem.open(new, "wb") as file:
+            with self._filesystem.open(new, "wb") as file:
                 sha256, size = _copy(source, file.write)  # it may have changed since
             final = self.where(sha256)
             self._filesystem.makedirs(final.rpartition("/")[0], exist_ok=True)
@@ -233,6 +264,20 @@ class _Remote:
                 self._filesystem.rm_file(new)
             raise
         return sha256, size
+
+
+@contextmanager
+def _reaching(url: str) -> Iterator[None]:
+    """Say what a filesystem of fsspec says: each of them has errors of its own."""
+    try:
+        yield
+    except NbprodError:
+        raise
+    except Exception as error:
+        said = str(error).partition("\n")[0] or type(error).__name__
+        absent = getattr(error.__cause__, "name", None) if isinstance(error, ImportError) else None
+        do = f"Install what speaks to it: pip install {absent}" if absent else ""
+        raise ArtifactsUnreachableError(url, f"fsspec says: {said}.", do) from error
 
 
 def _copy(source: BinaryIO, write: Callable[[bytes], Any] | None) -> tuple[str, int]:
@@ -254,10 +299,6 @@ def _checked(sha256: str) -> str:
 
 def _has_protocol(url: str) -> bool:
     return "://" in url or "::" in url
-
-
-def _below(root: Path, folder: str) -> Path:
-    return (root / Path(folder).expanduser()).absolute()
 
 
 def _path_of(url: str) -> Path:

@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from nbprod.core.digest import digest_bytes
-from nbprod.core.errors import StaleFenceError, UnknownRunError
+from nbprod.core.errors import RunExistsError, StaleFenceError, UnknownRunError
 from nbprod.core.resources import Gpu
 from nbprod.core.runs import CellError, Run, RunStatus
 from nbprod.core.scraps import Scrap
@@ -55,8 +55,13 @@ class Runs:
         With an `owner` (host/pid/token) it is claimed in the same transaction: running, at
         fence 1, in the foreground, until `lease` has passed without a heartbeat. Without, it
         is queued.
+
+        Raises:
+            RunExistsError: the id is taken.
         """
         with self._database.write() as connection:
+            if connection.scalar(sa.select(t.runs.c.id).where(t.runs.c.id == run.id)):
+                raise RunExistsError(run.id)
             now = self._database.now(connection)
             columns = run_columns(run) | {"created_at": now}
             if owner is None:

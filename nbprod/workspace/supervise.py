@@ -3,18 +3,17 @@
 import logging
 import os
 import secrets
-import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 
-from nbprod.core.errors import ArtifactChangedError
+from nbprod.core.errors import ArtifactChangedError, NbprodError, RunExistsError
 from nbprod.core.events import Event
+from nbprod.core.ids import redrawn
 from nbprod.core.plugins import installed
 from nbprod.core.resources import Gpus
 from nbprod.core.runner import AttemptRequest, AttemptResult, Runner
@@ -23,6 +22,7 @@ from nbprod.core.scraps import Scrap
 from nbprod.workspace import lineage as lineages
 from nbprod.workspace.heartbeat import beating
 from nbprod.workspace.salvage import SNAPSHOT_FILE
+from nbprod.workspace.signals import cancelled_by_signals
 
 if TYPE_CHECKING:
     from nbprod.core.resources import Gpu
@@ -40,7 +40,7 @@ _FIRST = 1
 
 
 class RunInterrupted(KeyboardInterrupt):
-    """Ctrl-C or SIGTERM ended a run, and that is on record."""
+    """Ctrl-C, SIGTERM or a closed terminal ended a run, and that is on record."""
 
     def __init__(self, run: str) -> None:
         super().__init__(run)
@@ -75,12 +75,10 @@ class Supervisor:
         Ctrl-C cancels the attempt, records the run as cancelled and then raises
         RunInterrupted, so that a sweep or a job around it ends too.
         """
-        owner = owner_name()
-        run = replace(run, folder=f".nbprod/runs/{run.id}/{_FIRST}")
-        run = self.store.runs.insert(run, owner=owner, lease=self.lease)
+        run = self._insert(run)
         with ExitStack() as stack:
             cancel = threading.Event()
-            interrupted = stack.enter_context(_cancelled_by_signals(cancel))
+            interrupted = stack.enter_context(cancelled_by_signals(cancel))
             try:
                 gpus = self._take_devices(run, template)
                 stack.callback(self.store.gpus.release, run.id, run.fence)
@@ -100,6 +98,15 @@ class Supervisor:
         if interrupted.is_set():
             raise RunInterrupted(final.id)
         return final
+
+    def _insert(self, run: Run) -> Run:
+        """Insert `run` claimed: under another id where someone drew the same in this second."""
+        while True:
+            run = replace(run, folder=f".nbprod/runs/{run.id}/{_FIRST}")
+            try:
+                return self.store.runs.insert(run, owner=owner_name(), lease=self.lease)
+            except RunExistsError:
+                run = replace(run, id=redrawn(run.id))
 
     def _take_devices(self, run: Run, template: "Template") -> "tuple[Gpu, ...]":
         from nbprod.runners.gpus import inventory
@@ -160,6 +167,7 @@ class Supervisor:
         cancel: threading.Event,
     ) -> AttemptResult:
         runner: Runner = installed("nbprod.runners")["local"].load()()
+        tell = _unfailing(on_event)
 
         def relay(event: Event) -> None:
             if event.type == "run_started" and isinstance(pid := event.fields.get("pid"), int):
@@ -170,7 +178,7 @@ class Supervisor:
                     pid_started=_started_at(pid),
                     folder=run.folder,
                 )
-            on_event(event)
+            tell(event)
 
         return runner.execute(request, on_event=relay, cancel=cancel)
 
@@ -187,6 +195,10 @@ class Supervisor:
             except ArtifactChangedError as changed:
                 status, reason = RunStatus.FAILED, str(changed)
                 error = CellError(type="ArtifactChanged", message=reason)
+            except (NbprodError, OSError) as problem:
+                unkept = _unkept(result.reason, problem)
+                reason, error = unkept.message.splitlines()[0], error or unkept
+                status = RunStatus.FAILED if status is RunStatus.SUCCEEDED else status
         return self.store.runs.finish(
             run.id,
             run.fence,
@@ -245,31 +257,32 @@ class Supervisor:
         return is_mine
 
 
-@contextmanager
-def _cancelled_by_signals(cancel: threading.Event) -> Iterator[threading.Event]:
-    """Turn Ctrl-C and SIGTERM into `cancel`; a second one is not swallowed.
+def _unfailing(on_event: Callable[[Event], None]) -> Callable[[Event], None]:
+    """Return `on_event`, silenced for good once it raises.
 
-    Yields an event that says whether a signal came. Outside the main thread Python cannot
-    set handlers, and nothing changes.
+    Who watches a run must not decide how it ends: a closed pipe or terminal fails every write.
     """
-    interrupted = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield interrupted
-        return
+    is_told = True
 
-    def on_signal(number: int, frame: FrameType | None) -> None:
-        if cancel.is_set():
-            raise KeyboardInterrupt
-        interrupted.set()
-        cancel.set()
+    def tell(event: Event) -> None:
+        nonlocal is_told
+        if not is_told:
+            return
+        try:
+            on_event(event)
+        except Exception as error:  # noqa: BLE001 - a callback may raise anything
+            is_told = False
+            logger.warning("progress is shown no further: %s: %s", type(error).__name__, error)
 
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    former = {number: signal.signal(number, on_signal) for number in numbers}
-    try:
-        yield interrupted
-    finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)
+    return tell
+
+
+def _unkept(ended: str, problem: NbprodError | OSError) -> CellError:
+    """Say that an attempt has ended and what it left could not be put away."""
+    lines = str(problem).splitlines()
+    lines[0] = f"{ended} The files it left could not be kept: {lines[0]}"
+    name = type(problem).__name__.removesuffix("Error")
+    return CellError(type=name, message="\n".join(lines))
 
 
 def _started_at(pid: int) -> float:

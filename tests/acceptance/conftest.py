@@ -59,10 +59,10 @@ class Cli:
         """Return what a command that has to work printed with `--json`."""
         return json.loads(self.ok(*arguments, "--json"))
 
-    def start(self, *arguments: object) -> "subprocess.Popen[str]":
+    def start(self, *arguments: object, before: tuple[str, ...] = ()) -> "subprocess.Popen[str]":
         """Start a command and return while it runs."""
         return subprocess.Popen(
-            [str(NBPROD), *map(str, arguments)],
+            [*before, str(NBPROD), *map(str, arguments)],
             cwd=self.folder,
             env=self._environment(),
             stdin=subprocess.DEVNULL,
@@ -74,7 +74,7 @@ class Cli:
     def _environment(self) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("NBPROD_")}
         kept.pop("MLFLOW_TRACKING_URI", None)
-        return {**kept, "NO_COLOR": "1", "PYTHONDONTWRITEBYTECODE": "1", **self.environment}
+        return {**kept, "NO_COLOR": "1", **self.environment}
 
 
 def make_workspace(folder: Path, *, settings: str = "", lease: float = 30.0) -> Cli:

@@ -118,7 +118,11 @@ def test_a_run_that_ends_half_way(
     assert processes_of(team.folder) == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "terminate"])
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGINT, signal.SIGTERM, signal.SIGHUP],
+    ids=["ctrl-c", "terminate", "closed terminal"],
+)
 def test_a_run_that_is_stopped_from_outside(team: Cli, number: int) -> None:
     path = team.folder / "notebooks" / "slow.ipynb"
     write_notebook(path, "print('one')", "import time; time.sleep(600)", "print('three')")
@@ -138,6 +142,46 @@ def test_a_run_that_is_stopped_from_outside(team: Cli, number: int) -> None:
     assert statuses(run) == ["ok", "interrupted", "not_run"]
     assert_final(run)
     assert processes_of(team.folder) == []
+
+
+def test_a_run_outlives_its_terminal_under_nohup(team: Cli) -> None:
+    path = team.folder / "notebooks" / "slow.ipynb"
+    write_notebook(
+        path,
+        "import time, nbprod\nwhile not nbprod.path('go').exists():\n    time.sleep(0.05)",
+    )
+    process = team.start("run", path, "--quiet", before=("nohup",))
+    wait_for(lambda: cells_started(team.folder) == 1, "the first cell")
+
+    process.send_signal(signal.SIGHUP)
+    (team.folder / "go").touch()
+    process.communicate(timeout=60)
+
+    assert process.returncode == 0
+    assert team.json("runs", "show", "latest")["status"] == "succeeded"
+
+
+def test_who_reads_the_progress_does_not_decide_how_a_run_ends(team: Cli) -> None:
+    path = team.folder / "notebooks" / "slow.ipynb"
+    write_notebook(
+        path,
+        "import time, nbprod\nwhile not nbprod.path('go').exists():\n    time.sleep(0.05)",
+        "import time; time.sleep(6)",  # progress is written at most every five seconds
+        "print('three')",
+    )
+    process = team.start("run", path)
+    assert process.stderr is not None
+    wait_for(lambda: cells_started(team.folder) == 1, "the first cell")
+
+    process.stderr.close()  # as `nbprod run ... 2>&1 | head` does
+    (team.folder / "go").touch()
+    assert process.wait(timeout=60) == 0
+    assert process.stdout is not None
+    process.stdout.close()
+
+    run = team.json("runs", "show", "latest")
+    assert (run["status"], run["reason"]) == ("succeeded", "Every cell finished.")
+    assert_final(run)
 
 
 def test_two_runs_at_once_in_a_new_workspace(team: Cli) -> None:

@@ -48,7 +48,7 @@ def _until(holds: Callable[[], bool], *, seconds: float = 90) -> None:
         time.sleep(0.1)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_stopped_job_is_cancelled(
     workspace: Workspace, running: "subprocess.Popen[bytes]", number: int
 ) -> None:

@@ -11,7 +11,12 @@ import fsspec
 import pytest
 
 from nbprod.core.digest import digest_file
-from nbprod.core.errors import ArtifactDamagedError, ArtifactMissingError
+from nbprod.core.errors import (
+    ArtifactDamagedError,
+    ArtifactMissingError,
+    ArtifactsUnreachableError,
+    ReadOnlyError,
+)
 from nbprod.core.models import ModelFile
 from nbprod.store.artifacts import INCOMING, Artifacts
 from nbprod.testing import ArtifactsContract
@@ -243,3 +248,62 @@ def test_a_folder_is_stored_by_its_relative_paths(folder: Artifacts, tmp_path: P
         path: ModelFile(path=path, sha256=HELLO, size_bytes=5)
         for path in ("tokenizer/vocab.txt", "weights")
     }
+
+
+@pytest.mark.parametrize(
+    ("url", "why", "do"),
+    [
+        (
+            "s3://bucket/x",
+            "Install s3fs to access S3",
+            "Install what speaks to it: pip install s3fs",
+        ),
+        (
+            "nowhere://x",
+            "Protocol not known: nowhere",
+            "Check `artifacts` in nbprod.toml and your access to it: nbprod doctor",
+        ),
+    ],
+)
+def test_a_place_that_fsspec_cannot_reach(tmp_path: Path, url: str, why: str, do: str) -> None:
+    with pytest.raises(ArtifactsUnreachableError) as raised:
+        Artifacts(url, root=tmp_path)
+
+    assert str(raised.value) == (
+        f"The artifacts at {url} cannot be reached.\nfsspec says: {why}.\n{do}"
+    )
+
+
+def test_a_place_that_stops_answering(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    artifacts = Artifacts("memory://kept", root=tmp_path)
+    file = tmp_path / "file"
+    file.write_bytes(b"x")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise RuntimeError("403: Forbidden\nand a page of XML")
+
+    monkeypatch.setattr("fsspec.implementations.memory.MemoryFileSystem.open", refuse)
+
+    for use in (artifacts.put_file, lambda _: artifacts.open("0" * 64)):
+        with pytest.raises(ArtifactsUnreachableError) as raised:
+            use(file)
+        assert str(raised.value) == (
+            "The artifacts at memory://kept cannot be reached.\n"
+            "fsspec says: 403: Forbidden.\n"
+            "Check `artifacts` in nbprod.toml and your access to it: nbprod doctor"
+        )
+
+
+def test_a_folder_is_checked_without_making_it(tmp_path: Path) -> None:
+    Artifacts("new/kept", root=tmp_path).check()
+    (tmp_path / "file").touch()
+
+    with pytest.raises(ReadOnlyError) as raised:
+        Artifacts("file/kept", root=tmp_path).check()
+
+    assert list(tmp_path.iterdir()) == [tmp_path / "file"]
+    assert str(raised.value) == (
+        f"{tmp_path}/file/kept cannot be written.\n"
+        "Its folder or its filesystem is read-only for this user.\n"
+        f"See who may write there: ls -ld {tmp_path}/file"
+    )
