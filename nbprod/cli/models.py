@@ -7,11 +7,15 @@ import click
 from nbprod.cli.main import BLOCKED, DONE
 from nbprod.cli.output import ago, json_option, number, print_json, table, workspace
 from nbprod.cli.verdicts import print_decision, print_verdicts
-from nbprod.core.words import bytes_size
+from nbprod.core.words import bytes_size, wrapped
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from nbprod.core.models import ModelVersion, Promotion
     from nbprod.workspace import Workspace
+
+_WIDTH = 100
 
 
 @click.group()
@@ -88,24 +92,35 @@ def show(name: str, *, as_json: bool) -> None:
     click.echo(f"  champion: {f'version {champion.version}' if champion else 'none yet'}")
     _version(ws, chosen)
     click.echo("\nhistory")
+    widest = max((len(event.actor) for event in history), default=0)
     for event in history:
-        click.echo(f"  {_event(event)}")
+        _event(event, actor=event.actor.ljust(widest))
 
 
-def _event(event: "Promotion") -> str:
-    stays = f"version {event.former} stays" if event.former else "there was none before"
+def _event(event: "Promotion", *, actor: str) -> None:
+    """Print a decision: when, who, what moved or did not; below it, why."""
     was = f" (was {event.former})" if event.former else ""
+    stays = (
+        f"version {event.former} stays {event.alias}"
+        if event.former
+        else f"there is no {event.alias} yet"
+    )
     what = {
         "promote": f"promoted     {event.alias} → version {event.version}{was}",
         "rollback": f"rolled back  {event.alias} → version {event.version}{was}",
-        "refuse": f"refused      version {event.version}; {event.alias}: {stays}",
+        "refuse": f"refused      version {event.version}; {stays}",
     }[event.action]
     override = ", OVERRIDING its gates" if event.is_override else ""
-    why = f": {event.reason}" if event.reason else ""
-    return f"{event.at:%Y-%m-%d %H:%M}  {what}{override}, by {event.actor}{why}"
+    before = f"  {event.at:%Y-%m-%d %H:%M}  {actor}  "
+    click.echo(f"{before}{what}{override}")
+    indent = " " * (len(before) + len("rolled back  "))
+    for line in wrapped(event.reason, max(_WIDTH - len(indent), 40)):
+        click.echo(f"{indent}{line}")
 
 
 def _version(ws: "Workspace", entry: "ModelVersion") -> None:
+    from nbprod.gates.judge import recorded_note
+
     held = "".join(f" @{alias}" for alias in entry.aliases)
     when = f"registered {ago(entry.created_at)} by {entry.created_by}"
     click.echo(f"\nversion {entry.version}{held}, {when}")
@@ -127,19 +142,28 @@ def _version(ws: "Workspace", entry: "ModelVersion") -> None:
         click.echo(f"  packages  sha256 {lineage.get('environment_digest')} (Python {python})")
         parameters = lineage.get("parameters")
         if isinstance(parameters, dict):
-            listed = ", ".join(f"{key}={number(value)}" for key, value in parameters.items())
-            click.echo(f"  with      {listed}")
+            given = {key: value for key, value in parameters.items() if value is not None}
+            _list("with", [f"{key}={number(value)}" for key, value in given.items()])
     if entry.scraps:
-        listed = ", ".join(f"{key} {number(value)}" for key, value in entry.scraps.items())
-        click.echo(f"  numbers   {listed}")
-    deciding = [
-        event for event in ws.registry.history(entry.name) if event.version == entry.version
+        _list("numbers", [f"{key} {number(value)}" for key, value in entry.scraps.items()])
+    judged = [
+        (event, verdicts)
+        for event in ws.registry.history(entry.name)
+        if event.version == entry.version and (verdicts := ws.registry.verdicts(event.id))
     ]
-    for event in deciding[:1]:
-        verdicts = ws.registry.verdicts(event.id)
-        if verdicts:
-            click.echo(f"\ngates, at {event.at:%Y-%m-%d %H:%M}")
-            print_verdicts(verdicts)
+    for event, verdicts in judged[:1]:
+        by = f", by run {event.evidence_run}" if event.evidence_run else ""
+        click.echo(f"\ngates, at {event.at:%Y-%m-%d %H:%M}{by}")
+        print_verdicts(verdicts)
+        if note := recorded_note(verdicts):
+            click.echo(f"\n  {note}")
+
+
+def _list(title: str, items: "Sequence[str]") -> None:
+    """Print items after a title, in lines that fit; no item is broken that fits into one."""
+    lines = wrapped(", ".join(items), _WIDTH - 12)
+    for number_, line in enumerate(lines):
+        click.echo(f"  {title if number_ == 0 else '':10}{line}")
 
 
 @models.command()

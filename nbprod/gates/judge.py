@@ -35,13 +35,25 @@ def evaluation_note(evidence: Evidence) -> str:
     """Return the sentence that goes with verdicts: which rows decided, and how often before."""
     if not evidence.evaluation_digest:
         return "No evaluation set: the evidence holds no predictions."
-    decided = evidence.decided
+    return _note(evidence.evaluation_digest, _size(evidence), evidence.decided)
+
+
+def recorded_note(verdicts: Sequence[Verdict]) -> str:
+    """Return the same of verdicts on record; "" where they rest on no evaluation set."""
+    for verdict in verdicts:
+        digest, decided = verdict.numbers.get("evaluation_digest"), verdict.numbers.get("decided")
+        if isinstance(digest, str) and digest and isinstance(decided, int):
+            return _note(digest, "", decided)
+    return ""
+
+
+def _note(digest: str, size: str, decided: int) -> str:
     before = (
         "it has decided no promotion before"
         if decided == 0
         else f"it has decided {decided:,} promotion{'s' if decided > 1 else ''} before"
     )
-    note = f"Evaluation set {evidence.evaluation_digest[:12]}{_size(evidence)}: {before}."
+    note = f"Evaluation set {digest[:12]}{size}: {before}."
     if decided >= WORN_OUT:
         note += (
             " A set that decides so often is learned by trial and error, and its verdicts become "

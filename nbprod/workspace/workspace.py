@@ -132,6 +132,7 @@ class Workspace:
         mode: "Mode | None" = None,
         progress: OnEvent | None = None,
         allow_unknown: bool = False,
+        kernel: str = "",
         job_run: str | None = None,
         step: str | None = None,
     ) -> RunRecord:
@@ -145,6 +146,7 @@ class Workspace:
             mode: `Mode.TEXT` coerces text as the command line does; strict by default.
             progress: called with each journal event as it happens.
             allow_unknown: accept parameters the template does not have, as papermill does.
+            kernel: name of a Jupyter kernel to run in, instead of the notebook's own.
             job_run: id of the job run this belongs to.
             step: the step of that job run.
 
@@ -152,9 +154,11 @@ class Workspace:
             NbprodError: unknown template or parameter, wrong value: before anything starts.
             KeyboardInterrupt: Ctrl-C, after the run was recorded as cancelled.
         """
-        from nbprod.notebook.binding import Mode, bind
+        from nbprod.notebook.binding import Mode
+        from nbprod.runners.kernels import require_kernel
 
         found = self.template(template)
+        require_kernel(kernel or found.kernel, template=found.name, language=found.language)
         defaults = {
             parameter.name: parameter.default
             for parameter in found.parameters
@@ -166,14 +170,7 @@ class Workspace:
             tracking_uri=self.settings.mlflow.tracking_uri,
             downloads=self.root / ".nbprod" / "downloads",
         )
-        bound = bind(
-            found.parameters,
-            inputs.given,
-            mode=mode or Mode.STRICT,
-            allow_unknown=allow_unknown,
-            has_cell=found.has_parameters_cell,
-            template=found.name,
-        )
+        bound = found.bind(inputs.given, mode=mode or Mode.STRICT, allow_unknown=allow_unknown)
         environment = self.store.runs.save_environment(lineages.packages())
         lineage = lineages.collect(
             template_digest=found.digest,
@@ -184,7 +181,7 @@ class Workspace:
         )
         run = Run(
             id=new_id(self._clock.now()),
-            template=found.name,
+            template=self._recorded_name(found),
             kind=found.front_matter.kind or "",
             parameters=bound.values,
             lineage=lineage,
@@ -201,10 +198,23 @@ class Workspace:
             run,
             found,
             injected=bound.source,
+            kernel=kernel,
             cwd=self._kernel_folder(found),
             on_event=progress or _ignore,
         )
         return load_records(self.store, [final], root=self.root)[0]
+
+    def _recorded_name(self, template: "Template") -> str:
+        """Return the name that runs are listed and filtered by, wherever it was asked from.
+
+        A file that is no template goes by its path below the workspace.
+        """
+        from nbprod.notebook.template import Origin
+
+        path = template.path.resolve()
+        if template.origin is not Origin.FILE or not path.is_relative_to(self.root):
+            return template.name
+        return path.relative_to(self.root).as_posix()
 
     def _kernel_folder(self, template: "Template") -> Path:
         """Return where the kernel starts: the notebook's folder, as in JupyterLab.
@@ -230,7 +240,7 @@ class Workspace:
 
         All combinations are bound first, so that a wrong value is refused before any run.
         """
-        from nbprod.notebook.binding import Mode, bind
+        from nbprod.notebook.binding import Mode
 
         names = list(over)
         found = self.template(template)
@@ -239,13 +249,7 @@ class Workspace:
             for values in itertools.product(*over.values())
         ]
         for given in grid:
-            bind(
-                found.parameters,
-                given,
-                mode=Mode.STRICT,
-                has_cell=found.has_parameters_cell,
-                template=found.name,
-            )
+            found.bind(given, mode=Mode.STRICT)
         records = [self.run(template, parameters=given, progress=progress) for given in grid]
         return RunList(records, self._frame)
 
@@ -310,7 +314,7 @@ class Workspace:
         return lineage | {
             "run": record.id,
             "template": record.template,
-            "notebook": str(record.notebook),
+            "notebook": record.notebook.relative_to(self.root).as_posix(),
             "notebook_digest": record.run.notebook_digest,
             "parameters": dict(record.parameters),
             "started_at": record.started_at.isoformat() if record.started_at else None,

@@ -127,7 +127,9 @@ def test_a_refused_version_says_why_to_whoever_looks_at_it(story: Story) -> None
         "  ✗ failed  accuracy not worse than champion by 0.05\n"
         "      accuracy 0.7000 against the champion's 0.9000 on the same 600 examples: "
     ) in shown
-    assert "  refused      version 2; champion: version 1 stays, by " in shown
+    assert "  refused      version 2; version 1 stays champion\n" in shown
+    assert "                accuracy not worse than champion by 0.05: failed\n" in shown
+    assert ": it has decided 1 promotion before.\n\nhistory\n" in shown
 
 
 def test_an_identical_model_is_never_promoted_anew(story: Story) -> None:
@@ -183,9 +185,9 @@ def test_an_override_stays_on_record(team: Cli, story: Story) -> None:
     entry = next(event for event in story["history"] if event["event"]["is_override"])
     assert entry["event"]["reason"] == "it knows the new numbers"
     assert "failed" in verdicts(entry["verdicts"]).values()
-    assert "  promoted     champion → version 2 (was 1), OVERRIDING its gates, by " in team.ok(
-        "models", "show", "router"
-    )
+    shown = team.ok("models", "show", "router")
+    assert "  promoted     champion → version 2 (was 1), OVERRIDING its gates\n" in shown
+    assert "  it knows the new numbers\n" in shown
 
 
 def test_evidence_against_another_champion_is_stale(story: Story) -> None:
