@@ -138,8 +138,8 @@ def _recorded(
             continue
         if step.status in (StepStatus.SKIPPED, StepStatus.CANCELLED, StepStatus.FAILED):
             continue
-        evidence = runs.get(written.evidence)
-        found[step.step] = _from_audit(workspace, written.target, evidence, step) or Decision(
+        evidence = runs.get(written.evidence) if written.evidence else None
+        found[step.step] = _from_audit(workspace, written.target, step) or Decision(
             model=written.target,
             movement=Movement.UNCHANGED,
             version=None,
@@ -150,21 +150,33 @@ def _recorded(
     return found
 
 
-def _from_audit(
-    workspace: "Workspace", model: str, evidence: str | None, step: JobStep
-) -> Decision | None:
+def _from_audit(workspace: "Workspace", model: str, step: JobStep) -> Decision | None:
+    """Return what was decided while the step ran.
+
+    The evaluation run would not tell: a step may leave it to be found, and people decide by the
+    same one again, later and by hand. Both times are the database's.
+    """
+    from nbprod.gates.judge import recorded_note
+
     for entry in workspace.registry.history(model):
-        if evidence is None or entry.evidence_run != evidence or entry.action == "rollback":
+        is_of_step = (
+            step.started_at is not None
+            and step.finished_at is not None
+            and step.started_at <= entry.at <= step.finished_at
+        )
+        if not is_of_step or entry.action == "rollback":
             continue
         moved = Movement.OVERRIDDEN if entry.is_override else Movement.PROMOTED
+        verdicts = workspace.registry.verdicts(entry.id)
         return Decision(
             model=model,
             movement=Movement.BLOCKED if entry.action == "refuse" else moved,
             version=entry.version,
             former=entry.former,
-            verdicts=workspace.registry.verdicts(entry.id),
+            verdicts=verdicts,
+            note=recorded_note(verdicts),
             explanation=step.reason,
             reason=entry.reason,
-            evidence_run=evidence,
+            evidence_run=entry.evidence_run,
         )
     return None

@@ -39,6 +39,11 @@ def job_from(workspace: Workspace, text: str) -> JobFile:
     return parse_job(text, path=path)
 
 
+def _words(page: str, mark: str) -> list[str]:
+    """Return the lines of a page that hold a word."""
+    return [line for line in page.splitlines() if mark in line]
+
+
 def statuses(outcome: Any) -> dict[str, str]:
     return {step.step: str(step.status) for step in outcome.steps}
 
@@ -101,7 +106,8 @@ def test_a_job_trains_judges_promotes_and_reports_and_then_blocks_what_is_worse(
     assert workspace.record(again.steps[1].run or "").parameters["champion"] == str(champion.path)
 
     # A worse one is blocked; the report is rendered all the same; the champion is untouched.
-    blocked = run_job(workspace, job_from(workspace, SHORT.replace("0.9", "0.4")))
+    worse = SHORT.replace("0.9", "0.4").replace(", evidence: evaluate", "")  # it is found
+    blocked = run_job(workspace, job_from(workspace, worse))
 
     assert blocked.status is JobStatus.BLOCKED
     assert statuses(blocked)["promote"] == "blocked"
@@ -113,11 +119,17 @@ def test_a_job_trains_judges_promotes_and_reports_and_then_blocks_what_is_worse(
         "  2 gates did not pass. router@champion stays version 1.\n" in as_text(summarise(blocked))
     )
 
-    # Rendered anew from the record alone, both pages tell the same.
+    # Rendered anew from the record alone, both pages tell the same, whatever came later.
+    workspace.promote("router", version=2, override=True, reason="by hand, on the same evidence")
     for outcome, says in ((first, "router@champion → version 1"), (blocked, "✕")):
+        was = (outcome.report or Path()).read_text()
         (outcome.report or Path()).unlink()
         assert make_page(workspace, outcome.job_run.id) == outcome.report
-        assert says in (outcome.report or Path()).read_text()
+        anew = (outcome.report or Path()).read_text()
+        assert says in anew
+        assert _words(anew, "verdict") == _words(was, "verdict") != []
+        assert "by hand, on the same evidence" not in anew
+    assert "it has decided 1 promotion before" in anew
 
 
 def test_a_failed_step_skips_the_rest_but_not_the_report(workspace: Workspace) -> None:
