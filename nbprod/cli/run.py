@@ -27,10 +27,19 @@ _LINES = 8
     is_flag=True,
     help="Accept parameters that the notebook does not declare, as papermill does.",
 )
+@click.option(
+    "--kernel", default="", metavar="NAME", help="Run in this Jupyter kernel, not its own."
+)
 @click.option("--quiet", is_flag=True, help="Show no progress.")
 @json_option
 def run(
-    template: str, pairs: tuple[str, ...], *, allow_unknown: bool, quiet: bool, as_json: bool
+    template: str,
+    pairs: tuple[str, ...],
+    *,
+    allow_unknown: bool,
+    kernel: str,
+    quiet: bool,
+    as_json: bool,
 ) -> int:
     """Execute a template or any papermill notebook.
 
@@ -47,6 +56,7 @@ def run(
             mode=Mode.TEXT,
             progress=progress,
             allow_unknown=allow_unknown,
+            kernel=kernel,
         )
     succeeded = record.status == "succeeded"
     if as_json:

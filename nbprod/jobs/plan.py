@@ -1,7 +1,7 @@
 """Check a whole job before any of it runs: templates, parameters, references, models, gates."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -102,24 +102,25 @@ class _Planner:
 
     def check_parameters(self, step: Step, template: "Template", referring: set[str]) -> None:
         """Bind what is known strictly; parameters that hold a reference only need to exist."""
-        from nbprod.notebook.binding import Mode, bind
+        from nbprod.notebook.binding import Mode
+        from nbprod.runners.kernels import require_kernel
 
         known = [parameter.name for parameter in template.parameters]
         try:
             for name in sorted(referring):
-                if template.has_parameters_cell and name not in known:
+                is_read = template.has_parameters_cell and template.is_python
+                if is_read and name not in known:
                     raise UnknownParameterError(template.name, name, known)
-            bind(
-                tuple(found for found in template.parameters if found.name not in referring),
+            kept = tuple(found for found in template.parameters if found.name not in referring)
+            replace(template, parameters=kept).bind(
                 {
                     name: value
                     for name, value in step.parameters.items()
                     if name not in referring or not template.has_parameters_cell
                 },
                 mode=Mode.STRICT,
-                has_cell=template.has_parameters_cell,
-                template=template.name,
             )
+            require_kernel(template.kernel, template=template.name, language=template.language)
         except NbprodError as error:
             name = str(getattr(error, "name", ""))
             at = ("parameters", name) if name in step.parameters else ("parameters",)

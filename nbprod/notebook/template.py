@@ -73,6 +73,11 @@ class Template:
         """Return the front matter's title, else the name."""
         return self.front_matter.title or self.name
 
+    @property
+    def is_python(self) -> bool:
+        """Say whether its parameters cell can be read."""
+        return self.language == "python"
+
     def parameter(self, name: str) -> Parameter | None:
         """Return the parameter of this name."""
         return next((found for found in self.parameters if found.name == name), None)
@@ -80,17 +85,33 @@ class Template:
     def bind(
         self, given: Mapping[str, object], *, mode: "Mode", allow_unknown: bool = False
     ) -> "Bound":
-        """Return the complete set of values for a run (see `binding.bind`)."""
+        """Return the complete set of values for a run (see `binding.bind`).
+
+        Of a notebook in another language than Python the parameters cannot be read: any name
+        is taken then, as papermill does.
+
+        Raises:
+            ForeignParametersError: it is in a language that cannot be written.
+        """
         from nbprod.notebook.binding import bind
 
-        return bind(
+        bound = bind(
             self.parameters,
             given,
             mode=mode,
-            allow_unknown=allow_unknown,
+            allow_unknown=allow_unknown or (self.has_parameters_cell and not self.is_python),
             has_cell=self.has_parameters_cell,
             template=self.name,
         )
+        if self.is_python:
+            return bound
+        from nbprod.notebook.foreign import foreign_source
+
+        values = {name: bound.values[name] for name in bound.given}
+        source = foreign_source(
+            values, kernel=self.kernel, language=self.language, template=self.name
+        )
+        return replace(bound, source=source)
 
     def notebook(self) -> "NotebookNode":
         """Return a fresh copy of the whole notebook, in the newest minor version of format 4.
@@ -130,7 +151,7 @@ def load_template(path: Path, *, name: str | None = None) -> Template:
     if cell is None:
         return template
     parameters: tuple[Parameter, ...] = ()
-    if language == "python":
+    if template.is_python:
         parameters = read_parameters(cell.source, where=f"{where}, cell {cell.index + 1}")
     return replace(template, has_parameters_cell=True, parameters=parameters)
 

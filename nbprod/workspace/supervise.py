@@ -67,6 +67,7 @@ class Supervisor:
         template: "Template",
         *,
         injected: str,
+        kernel: str = "",
         cwd: Path,
         on_event: Callable[[Event], None],
     ) -> Run:
@@ -90,6 +91,7 @@ class Supervisor:
                 )
                 stack.enter_context(beats)
                 request = self._prepare(run, template, injected=injected, cwd=cwd, gpus=gpus)
+                request = replace(request, kernel=kernel)
                 result = self._attempt(run, request, on_event, cancel)
             except BaseException as error:
                 self._give_up(run, error)

@@ -19,6 +19,7 @@ EXAMPLES: list[NbprodError] = [
     errors.InvalidParameterError("x", "epochs", "90", "a whole number", "passes"),
     errors.MissingParameterError("x", "model", "text"),
     errors.NoParametersCellError("x", ["a"]),
+    errors.ForeignParametersError("x", "clojure", ["a"]),
     errors.ParameterTextError("epochs", "there is no NAME= before the value."),
     errors.ScaffoldError("There is one.", "It is never overwritten.", "nbprod templates show x"),
 ]

@@ -16,6 +16,7 @@ NbprodError
 │   ├── MissingScrapError (LookupError)
 │   ├── UnknownJobError (LookupError)
 │   └── UnusableScrapError (TypeError)
+├── KernelNotInstalledError (LookupError)
 ├── MLError
 │   ├── DataNotFoundError (FileNotFoundError)
 │   ├── DatasetNotAvailableError
@@ -51,6 +52,7 @@ NbprodError
 ├── NotAFolderError (ValueError)
 ├── OverrideNeedsReasonError (ValueError)
 ├── ParameterError (ValueError)
+│   ├── ForeignParametersError
 │   ├── InvalidParameterError
 │   ├── MissingParameterError
 │   ├── NoParametersCellError
@@ -136,6 +138,7 @@ from nbprod.core.errors.ml import (
     UnsafeModelError,
 )
 from nbprod.core.errors.notebook import (
+    ForeignParametersError,
     FrontMatterError,
     InvalidParameterError,
     MissingParameterError,
@@ -175,6 +178,7 @@ from nbprod.core.errors.root import (
 )
 from nbprod.core.errors.runners import (
     GpuInventoryError,
+    KernelNotInstalledError,
 )
 from nbprod.core.errors.scraps import (
     MissingLibraryError,
@@ -233,6 +237,7 @@ __all__ = [
     "DuplicateIdsError",
     "EmptyDataError",
     "ExportFolderError",
+    "ForeignParametersError",
     "FrontMatterError",
     "GateDeclarationError",
     "GateError",
@@ -242,6 +247,7 @@ __all__ = [
     "JobError",
     "JobFileError",
     "JobReferenceError",
+    "KernelNotInstalledError",
     "MLError",
     "MissingColumnsError",
     "MissingExtraError",

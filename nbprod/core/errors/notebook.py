@@ -167,6 +167,16 @@ class NoParametersCellError(ParameterError):
         )
 
 
+class ForeignParametersError(ParameterError):
+    """Parameters were given to a notebook in a language that nothing here can write."""
+
+    def __init__(self, template: str, language: str, names: Sequence[str]) -> None:
+        super().__init__(template, language, tuple(names))
+        self.what = f"{template} is in {language}, and parameters were given: {', '.join(names)}."
+        self.why = "papermill, which would write them into it, does not know that language."
+        self.do = f"Run it with the values it holds: nbprod run {shlex.quote(template)}"
+
+
 class ParameterTextError(ParameterError):
     """A `-p` argument is not NAME=VALUE, or names one parameter twice."""
 

@@ -1,6 +1,23 @@
 """Errors of the runners: what an attempt needs before it can start."""
 
+import shlex
+from collections.abc import Sequence
+
 from nbprod.core.errors.root import NbprodError
+
+
+class KernelNotInstalledError(NbprodError, LookupError):
+    """A notebook asks for a Jupyter kernel that this machine does not have."""
+
+    def __init__(self, template: str, kernel: str, installed: Sequence[str], other: str) -> None:
+        super().__init__(template, kernel, tuple(installed), other)
+        self.kernel = kernel
+        self.what = f"{template} asks for the kernel {kernel!r}, which is not installed here."
+        self.why = f"Installed: {', '.join(installed) or 'none'}."
+        self.do = "Install it, then look: jupyter kernelspec list"
+        if other:
+            run = f"nbprod run {shlex.quote(template)} --kernel {shlex.quote(other)}"
+            self.do = f"Run it in another of its language: {run}"
 
 
 class GpuInventoryError(NbprodError, ValueError):
