@@ -172,7 +172,7 @@ def test_a_store_of_a_newer_version_is_left_alone(team: Cli) -> None:
     done = [team("run", path), team("runs", "list"), team("jobs", "list")]
 
     refused = (
-        f"The store sqlite:///{database} was written by a newer nbprod.\n"
+        f"The store {database} was written by a newer nbprod.\n"
         f"It is at revision 9999_later; this nbprod knows revisions up to {known}.\n"
         "Nothing was changed. Upgrade: pip install --upgrade nbprod\n"
     )
