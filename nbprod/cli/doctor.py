@@ -1,6 +1,7 @@
 """`nbprod doctor`: what is installed, reachable, missing, and what to do."""
 
 import os
+import shlex
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -167,7 +168,7 @@ def _disk(ws: "Workspace") -> Finding:
             subject="disk",
             state=State.BAD,
             detail=f"{ws.root} cannot be written, so no run can be recorded.",
-            do=f"ls -ld {ws.root}",
+            do=f"ls -ld {shlex.quote(str(ws.root))}",
         )
     free = shutil.disk_usage(ws.root).free
     if free < 1e9:
@@ -175,7 +176,7 @@ def _disk(ws: "Workspace") -> Finding:
             subject="disk",
             state=State.BAD,
             detail=f"only {free / 1e6:.0f} MB are free where runs are kept",
-            do=f"du -sh {ws.root / '.nbprod'}",
+            do=f"du -sh {shlex.quote(str(ws.root / '.nbprod'))}",
         )
     return Finding(subject="disk", state=State.GOOD, detail=f"{free / 1e9:.0f} GB free")
 

@@ -1,5 +1,6 @@
 """`nbprod init`: begin a workspace."""
 
+import shlex
 from pathlib import Path
 
 import click
@@ -60,6 +61,6 @@ def init(folder: Path) -> None:
     click.echo(f"{folder} is a workspace.")
     click.echo("Begin with:")
     if folder != Path.cwd():
-        click.echo(f"  cd {folder}")
+        click.echo(f"  cd {shlex.quote(str(folder))}")
     click.echo("  nbprod templates list")
     click.echo("  nbprod templates new first_look --kind explore && nbprod run first_look")

@@ -37,6 +37,8 @@ STATUS_STYLE = {
     "queued": "cyan",
     "skipped": "bright_black",
 }
+#: Columns that the names in a table always get: a run's id has 22 characters.
+_NAME_WIDTH = 24
 MARK = {"passed": "✓", "failed": "✗", "unknown": "?"}
 
 
@@ -106,10 +108,17 @@ def table(
     from rich.table import Table
 
     out = console()
+    rows = list(rows)
     shown = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
-    for column in columns:
+    # The first column is what the next command is given: of an id no digit may go.
+    named = min(max((len(row[0]) for row in rows), default=0), _NAME_WIDTH)
+    for place, column in enumerate(columns):
         shown.add_column(
-            column, justify="right" if column in right else "left", no_wrap=not out.is_terminal
+            column,
+            justify="right" if column in right else "left",
+            no_wrap=place == 0 or not out.is_terminal,
+            overflow="fold",
+            min_width=named if place == 0 else None,
         )
     for row in rows:
         shown.add_row(*(styled(cell) for cell in row))

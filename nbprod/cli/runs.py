@@ -45,7 +45,13 @@ def described(record: "RunRecord") -> dict[str, object]:
 @runs.command("list")
 @click.option("--template", help="Only runs of this template.")
 @click.option("--status", type=click.Choice(STATUSES), help="Only runs in this state.")
-@click.option("--limit", default=20, show_default=True, help="Newest runs to show.")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    default=20,
+    show_default=True,
+    help="Newest runs to show.",
+)
 @json_option
 def list_runs(*, template: str | None, status: str | None, limit: int, as_json: bool) -> None:
     """List runs, newest first."""
@@ -58,7 +64,10 @@ def list_runs(*, template: str | None, status: str | None, limit: int, as_json: 
         print_json(found)
         return
     if not found:
-        click.echo("No runs yet. Start one with: nbprod run TEMPLATE", err=True)
+        is_filtered = template is not None or status is not None
+        none = "No such runs. See them all: nbprod runs list"
+        start = "No runs yet. Start one with: nbprod run TEMPLATE"
+        click.echo(none if is_filtered else start, err=True)
         return
     table(("RUN", "TEMPLATE", "STATUS", "STARTED", "TOOK"), map(run_line, found), right=("TOOK",))
 
@@ -83,7 +92,9 @@ def _describe(record: "RunRecord") -> None:
     click.echo(f"{record.id}  {record.template}  {record.status}")
     if record.reason:
         click.echo(f"  {record.reason}")
-    click.echo(f"  started {ago(record.started_at)}, took {duration(record.seconds) or 'no time'}")
+    took = f"took {duration(record.seconds)}" if record.run.finished_at else "still running"
+    begun = f"started {ago(record.started_at)}, {took}" if record.started_at else "not begun"
+    click.echo(f"  {begun}")
     click.echo("\nparameters")
     for name, value in record.parameters.items():
         click.echo(f"  {name} = {number(value)}")
@@ -104,7 +115,8 @@ def _describe(record: "RunRecord") -> None:
     click.echo(f"  by        {lineage.user} on {lineage.host}, {devices}")
     click.echo("\nfiles")
     for kind, path in (("notebook", record.notebook), ("log", record.log)):
-        click.echo(f"  {kind:<8}  {path if path.is_file() else 'none: it ended before that'}")
+        absent = "none: it ended before that" if record.status.is_final else "not yet"
+        click.echo(f"  {kind:<8}  {path if path.is_file() else absent}")
     if record.error and record.error.traceback:
         click.echo(f"\n{record.error.traceback}")
 

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -72,7 +73,7 @@ def damaged(path: Path, cause: str) -> NotAStoreError:
         str(path),
         cause,
         "Nothing was changed. Point `store` in nbprod.toml elsewhere, or move the file away: "
-        f"mv {path} {path}.aside",
+        f"mv {shlex.quote(str(path))} {shlex.quote(f'{path}.aside')}",
     )
 
 

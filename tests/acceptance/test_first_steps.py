@@ -65,6 +65,12 @@ def test_init_leaves_what_is_there_and_does_so_only_once(tmp_path: Path) -> None
     assert (tmp_path / "nbprod.toml").read_bytes() == before
 
 
+def test_init_says_what_can_be_pasted_where_names_have_spaces(tmp_path: Path) -> None:
+    done = Cli(tmp_path)("init", "my ünï team")
+
+    assert done.out.splitlines()[2] == f"  cd '{tmp_path}/my ünï team'"
+
+
 def test_init_refuses_a_file(tmp_path: Path) -> None:
     (tmp_path / "notes").write_text("notes")
 

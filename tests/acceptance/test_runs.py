@@ -226,3 +226,32 @@ def test_runs_are_compared_by_what_differs(team: Cli) -> None:
     assert team("runs", "show", "19990101").err == (
         f"There is no run '19990101'.\nThe latest: {two}, {one}.\nSee them all: nbprod runs list\n"
     )
+
+
+def test_a_run_that_goes_on_is_shown_as_such(team: Cli) -> None:
+    path = team.folder / "notebooks" / "slow.ipynb"
+    write_notebook(
+        path,
+        "import time, nbprod\nwhile not nbprod.path('go').exists():\n    time.sleep(0.05)",
+    )
+    process = team.start("run", path, "--quiet")
+    wait_for(lambda: cells_started(team.folder) == 1, "the first cell")
+
+    shown = team.ok("runs", "show", "latest").splitlines()
+    (team.folder / "go").touch()
+    process.communicate(timeout=60)
+
+    assert shown[0].endswith("notebooks/slow.ipynb  running")
+    assert shown[1].endswith(" s ago, still running")
+    assert "  notebook  not yet" in shown
+
+
+def test_a_list_says_why_it_is_empty(team: Cli) -> None:
+    assert team("runs", "list").err == "No runs yet. Start one with: nbprod run TEMPLATE\n"
+    none = "No such runs. See them all: nbprod runs list\n"
+    assert team("runs", "list", "--template", "fit").err == none
+    assert team("runs", "list", "--status", "lost").err == none
+    for limit in (0, -1):
+        refused = team("runs", "list", "--limit", limit)
+        assert (refused.code, refused.out) == (2, "")
+        assert f"Invalid value for '--limit': {limit} is not in the range x>=1." in refused.err

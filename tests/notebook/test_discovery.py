@@ -125,3 +125,15 @@ def test_an_unknown_template_is_refused_with_the_nearest_name(
 
 def test_a_missing_folder_holds_no_templates(tmp_path: Path) -> None:
     assert find_templates(tmp_path / "nowhere") == find_templates(None)
+
+
+@pytest.mark.parametrize(
+    ("asked", "meant"),
+    [("explore_txt", "explore_text"), ("fine", "finetune_text_classifier"), ("xyz", None)],
+)
+def test_a_name_that_is_misspelt_or_only_begun(tmp_path: Path, asked: str, meant: str) -> None:
+    with pytest.raises(UnknownTemplateError) as raised:
+        find_template(asked, folder=None, cwd=tmp_path)
+
+    hint = f" Did you mean {meant!r}?" if meant else ""
+    assert str(raised.value).splitlines()[0] == f"There is no template named {asked!r}.{hint}"

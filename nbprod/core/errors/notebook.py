@@ -13,12 +13,14 @@ CHECK = "nbprod templates check"
 
 
 def nearest(name: str, known: Sequence[str]) -> str | None:
-    """Return the known name that `name` was probably meant to be."""
+    """Return the known name that `name` was probably meant to be: misspelt, or only begun."""
     from difflib import get_close_matches  # needed only when something is already wrong
 
     folded = {candidate.casefold(): candidate for candidate in known}
     found = get_close_matches(name.casefold(), list(folded), n=1, cutoff=0.6)
-    return folded[found[0]] if found else None
+    if not found and len(name) > 2:
+        found = [candidate for candidate in folded if candidate.startswith(name.casefold())]
+    return folded[found[0]] if len(found) == 1 else None
 
 
 def suggest(name: str, known: Sequence[str]) -> str:

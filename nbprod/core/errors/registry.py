@@ -1,5 +1,6 @@
 """What can go wrong with registered models."""
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -87,7 +88,7 @@ class ModelFolderError(NbprodError, ValueError):
         self.folder = folder
         self.what = f"{folder} is not a model folder."
         self.why = reason
-        self.do = f"Look at what is there: ls -la {folder}"
+        self.do = f"Look at what is there: ls -la {shlex.quote(str(folder))}"
 
 
 class ModelTamperedError(NbprodError):
@@ -194,7 +195,8 @@ class ExportFolderError(NbprodError):
         self.folder = folder
         self.what = f"{reference} was not exported to {folder}."
         self.why = reason
-        self.do = f"Name a folder that does not exist yet: nbprod export {reference} {folder}-2"
+        other = shlex.quote(f"{folder}-2")
+        self.do = f"Name a folder that does not exist yet: nbprod export {reference} {other}"
 
 
 class MlflowError(NbprodError):

@@ -1,5 +1,6 @@
 """Errors of the store and of the artifacts: where they are kept, who may write, what is there."""
 
+import shlex
 from collections.abc import Sequence
 
 from nbprod.core.errors.root import NbprodError
@@ -87,7 +88,7 @@ class ReadOnlyError(StoreError):
         self.path = path
         self.what = f"{path} cannot be written."
         self.why = "Its folder or its filesystem is read-only for this user."
-        self.do = f"See who may write there: ls -ld {there or path}"
+        self.do = f"See who may write there: ls -ld {shlex.quote(there or path)}"
 
 
 class DiskFullError(StoreError):
@@ -98,7 +99,7 @@ class DiskFullError(StoreError):
         self.path = path
         self.what = f"{path} could not be written: the disk is full."
         self.why = "What was being written was taken back; what was there before is untouched."
-        self.do = f"Make room and try again: df -h {there or path}"
+        self.do = f"Make room and try again: df -h {shlex.quote(there or path)}"
 
 
 class RunExistsError(StoreError, FileExistsError):
@@ -211,7 +212,9 @@ class ArtifactDamagedError(StoreError):
         self.sha256 = sha256
         self.what = f"Artifact {place} is damaged."
         self.why = f"Its content has the digest {found[:12]}, not {sha256[:12]}: it was edited."
-        self.do = f"Restore it from a backup, or delete it and make it again: rm -f {place}"
+        self.do = (
+            f"Restore it from a backup, or delete it and make it again: rm -f {shlex.quote(place)}"
+        )
 
 
 class ArtifactsUnreachableError(StoreError):

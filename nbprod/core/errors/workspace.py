@@ -1,5 +1,6 @@
 """Errors of the workspace: where it is, what nbprod.toml says, what a promotion lacks."""
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -132,7 +133,7 @@ class WorkspaceExistsError(NbprodError, FileExistsError):
         self.folder = folder
         self.what = f"{folder} is a workspace already."
         self.why = "It holds an nbprod.toml, which init would not overwrite."
-        self.do = f"Go on in it: cd {folder} && nbprod templates list"
+        self.do = f"Go on in it: cd {shlex.quote(str(folder))} && nbprod templates list"
 
 
 class NotAFolderError(NbprodError, ValueError):
@@ -143,4 +144,5 @@ class NotAFolderError(NbprodError, ValueError):
         self.folder = folder
         self.what = f"{folder} cannot become a workspace."
         self.why = "It is a file, not a folder."
-        self.do = f"Choose another name: nbprod init {folder}-workspace"
+        other = shlex.quote(f"{folder}-workspace")
+        self.do = f"Choose another name: nbprod init {other}"
