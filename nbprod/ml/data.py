@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
+import numpy as np
 import pandas as pd
 
 from nbprod.core.errors import (
@@ -18,6 +19,7 @@ from nbprod.core.errors import (
     MissingColumnsError,
     OneClassError,
     OversizedTextError,
+    UnusableColumnError,
 )
 from nbprod.ml.sources import read_table
 
@@ -82,7 +84,12 @@ def load_examples(
     )
     _refuse_oversized(source, named["text"], frame["text"])
     if "time" in named:
-        frame["time"] = pd.to_datetime(table[named["time"]], utc=True, format="mixed")
+        frame["time"] = pd.to_datetime(
+            table[named["time"]], utc=True, format="mixed", errors="coerce"
+        )
+    for role in ("group", "time"):
+        if role in named:
+            _refuse_gaps(source, role, named[role], frame, table[named[role]])
     ids = _ids(source, table, id_column, frame["text"])
     frame.insert(0, "example_id", ids)
     labels = frame.loc[frame["label"] != "", "label"]
@@ -141,6 +148,18 @@ def _ids_from(texts: pd.Series) -> pd.Series:
     digests = texts.map(lambda text: hashlib.blake2b(text.encode(), digest_size=8).hexdigest())
     repeats = digests.groupby(digests).cumcount()
     return digests.where(repeats == 0, digests + "-" + repeats.astype(str))
+
+
+def _refuse_gaps(
+    source: str, role: str, column: str, frame: pd.DataFrame, given: pd.Series
+) -> None:
+    """Refuse rows without a group or time, unless they lack a text or label and are dropped."""
+    is_used = (frame["text"] != "") & (frame["label"] != "")
+    is_gap = frame[role] == "" if role == "group" else frame[role].isna()
+    rows = np.flatnonzero(is_used & is_gap)
+    if len(rows):
+        value = _as_text(given.iloc[rows[:1]]).iloc[0]
+        raise UnusableColumnError(source, role, column, [int(row) + 1 for row in rows], value)
 
 
 def _refuse_oversized(source: str, column: str, texts: pd.Series) -> None:

@@ -39,13 +39,17 @@ class Evaluation:
 def evaluate(examples: pd.DataFrame, predictors: Mapping[str, Predictor]) -> Evaluation:
     """Ask each model about each example.
 
+    Models may know different classes, as a champion does not know one that is new, nor a model
+    one too rare for its training rows. To a class that it does not know a model gives no chance.
+
     Raises:
-        ModelMismatchError: the models do not know the same classes.
+        ModelMismatchError: a model knows none of the examples' classes.
     """
-    known = {role: predictor.labels for role, predictor in predictors.items()}
-    if len({frozenset(labels) for labels in known.values()}) > 1:
-        raise ModelMismatchError(known)
-    labels = tuple(sorted(next(iter(known.values()))))
+    asked = set(examples["label"])
+    for role, predictor in predictors.items():
+        if asked.isdisjoint(predictor.labels):
+            raise ModelMismatchError(role, sorted(predictor.labels), sorted(asked))
+    labels = tuple(sorted({name for model in predictors.values() for name in model.labels}))
     texts = examples["text"].tolist()
     columns: dict[str, pd.Series] = {
         "example_id": examples["example_id"],
@@ -58,8 +62,10 @@ def evaluate(examples: pd.DataFrame, predictors: Mapping[str, Predictor]) -> Eva
     parts: list[pd.DataFrame] = []
     probabilities: dict[str, np.ndarray] = {}
     for role, predictor in predictors.items():
-        order = [predictor.labels.index(label) for label in labels]
-        answer = predictor.probabilities(texts)[:, order]
+        answer = np.zeros((len(texts), len(labels)))
+        answer[:, [labels.index(label) for label in predictor.labels]] = predictor.probabilities(
+            texts
+        )
         probabilities[role] = answer
         parts.append(
             shared.assign(

@@ -17,7 +17,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 import pandas as pd
 
-from nbprod.core.errors import MissingColumnsError, OneClassError, TooFewExamplesError
+from nbprod.core.errors import MissingSplitColumnError, OneClassError, TooFewExamplesError
 
 How: TypeAlias = Literal["stratified", "grouped", "time"]
 PARTS = ("train", "validation", "test")
@@ -64,7 +64,7 @@ def split(
         source: what errors call the data.
 
     Raises:
-        MissingColumnsError: `grouped` or `time` without its column.
+        MissingSplitColumnError: `grouped` or `time` without its column.
         TooFewExamplesError: a part would be empty.
         OneClassError: the training part has a single class.
     """
@@ -145,6 +145,6 @@ def _by_time(frame: pd.DataFrame, *, test: float, validation: float) -> np.ndarr
 
 def _require(frame: pd.DataFrame, column: str, source: str) -> pd.DataFrame:
     if column not in frame.columns:
-        found = [name for name in frame.columns if name != "example_id"]
-        raise MissingColumnsError(source, column, [column], found, guess="COLUMN")
+        how = "grouped" if column == "group" else "time"
+        raise MissingSplitColumnError(source, how, column)
     return frame

@@ -221,6 +221,27 @@ def test_ids_that_are_not_unique(write: Write) -> None:
     )
 
 
+def test_rows_without_a_group(write: Write) -> None:
+    source = write("a.csv", "text,label,author\na,x,ann\nb,y,\nc,x,\n,x,\nd,,\n")
+
+    assert refusal(source, group_column="author") == (
+        "Column 'author' of 'a.csv' holds no group in row 2 and 1 more: ''.\n"
+        "Rows without a group would pass for one large group.\n"
+        "Fill or drop such rows, or do without the column: nbprod run explore_text -p data=a.csv"
+    )
+
+
+@pytest.mark.parametrize("value", ["someday", ""])
+def test_rows_without_a_time(write: Write, value: str) -> None:
+    source = write("a.csv", f"text,label,made\na,x,2026-01-02\nb,y,{value}\n,y,never\n")
+
+    assert refusal(source, time_column="made") == (
+        f"Column 'made' of 'a.csv' holds no time in row 2: {value!r}.\n"
+        "Rows without a time would be learned from, however new they are.\n"
+        "Fill or drop such rows, or do without the column: nbprod run explore_text -p data=a.csv"
+    )
+
+
 def test_a_dataset_without_the_split_that_was_asked_for(here: Path) -> None:
     save_dataset(make_examples(30), here / "texts")
 

@@ -96,21 +96,58 @@ def test_a_class_that_no_model_knows_counts_as_an_error() -> None:
     assert np.isfinite(summary(found)["log_loss"]).all()
 
 
-def test_models_of_different_classes_are_not_compared() -> None:
+def test_a_model_is_asked_among_the_classes_it_knows() -> None:
+    rows = ROWS.assign(label=["x", "y", "new", "y"])
+
+    found = evaluate(
+        rows,
+        {
+            "candidate": Scripted(
+                ("x", "y", "new"), [[1, 0, 0], [0, 1, 0], [0.2, 0.3, 0.5], [0, 1, 0]]
+            ),
+            "champion": Scripted(("y", "old", "x"), [[0.1, 0, 0.9]] * 3 + [[0.3, 0.6, 0.1]]),
+        },
+    )
+
+    assert found.labels == ("new", "old", "x", "y")
+    assert found.of("champion")["predicted"].tolist() == ["x", "x", "x", "old"]
+    assert found.probabilities["champion"][0].tolist() == [0, 0, 0.9, 0.1]
+    assert found.probabilities["candidate"][2].tolist() == [0.5, 0, 0.2, 0.3]
+    assert summary(found)["accuracy"].tolist() == [1, 0.25]
+    assert np.isfinite(summary(found)["log_loss"]).all()
+
+
+@pytest.mark.parametrize(
+    ("role", "do"),
+    [
+        (
+            "candidate",
+            "Evaluate it on rows of its classes: "
+            "nbprod run evaluate_classifier -p model=FOLDER -p data=FILE",
+        ),
+        (
+            "baseline",
+            "Train it on the same data: nbprod run baseline_text_classifier -p data=FILE",
+        ),
+        (
+            "champion",
+            "Nothing compares with it here. Evaluate without a champion, and let a person decide: "
+            "nbprod models promote NAME VERSION --override "
+            '--reason "it answers another question"',
+        ),
+    ],
+)
+def test_a_model_that_answers_another_question_is_not_compared(role: str, do: str) -> None:
+    digits = Scripted(tuple("654321"), [[1, 0, 0, 0, 0, 0]] * 4)
+    fitting = Scripted(("x", "y"), [[1, 0]] * 4)
+
     with pytest.raises(ModelMismatchError) as caught:
-        evaluate(
-            ROWS,
-            {
-                "candidate": Scripted(("x", "y"), [[1, 0]] * 4),
-                "champion": Scripted(("x", "z"), [[1, 0]] * 4),
-            },
-        )
+        evaluate(ROWS, {"candidate": fitting, "baseline": fitting, role: digits})
 
     assert str(caught.value) == (
-        "The champion and the candidate know different classes.\n"
-        "Only one of them knows: y, z.\n"
-        "Train the baseline again on the same data: "
-        "nbprod run baseline_text_classifier -p data=FILE"
+        f"The {role} knows none of the classes of these rows.\n"
+        "It knows 1, 2, 3, 4, 5 and 1 more; the rows have x, y.\n"
+        f"{do}"
     )
 
 

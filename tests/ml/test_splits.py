@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from labelled_texts import make_examples
 
-from nbprod.core.errors import MissingColumnsError, OneClassError, TooFewExamplesError
+from nbprod.core.errors import MissingSplitColumnError, OneClassError, TooFewExamplesError
 from nbprod.ml.splits import PARTS, Split, draw, position, split
 
 
@@ -113,13 +113,21 @@ def test_a_draw_of_more_than_there_is_takes_everything() -> None:
 
 
 def test_a_split_by_a_column_that_was_not_named() -> None:
-    with pytest.raises(MissingColumnsError) as caught:
+    with pytest.raises(MissingSplitColumnError) as group:
         split(make_examples(30), how="grouped", source="a.csv")
+    with pytest.raises(MissingSplitColumnError) as time:
+        split(make_examples(30), how="time", source="a.csv")
 
-    assert str(caught.value) == (
-        "'a.csv' has no column 'group' for the group.\n"
-        "Columns found: text, label.\n"
-        "Say which one it is: nbprod run explore_text -p data=a.csv -p group_column=COLUMN"
+    assert str(group.value) == (
+        "A split of 'a.csv' by group needs a column of groups; none was named.\n"
+        "Rows of one group stay in one part, and nothing says which rows those are.\n"
+        "Name it: nbprod run explore_text -p data=a.csv -p split_by=grouped "
+        "-p group_column=COLUMN"
+    )
+    assert str(time.value) == (
+        "A split of 'a.csv' by time needs a column of times; none was named.\n"
+        "The newest rows become the test, and nothing says how old a row is.\n"
+        "Name it: nbprod run explore_text -p data=a.csv -p split_by=time -p time_column=COLUMN"
     )
 
 

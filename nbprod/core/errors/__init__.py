@@ -24,6 +24,7 @@ NbprodError
 │   ├── EmptyDataError (ValueError)
 │   ├── MissingColumnsError (LookupError)
 │   ├── MissingExtraError (ImportError)
+│   ├── MissingSplitColumnError (LookupError)
 │   ├── ModelMismatchError (ValueError)
 │   ├── ModelNotFoundError (LookupError)
 │   ├── OneClassError (ValueError)
@@ -34,7 +35,8 @@ NbprodError
 │   ├── UnreadableCardError (ValueError)
 │   ├── UnreadableDataError (ValueError)
 │   ├── UnresolvedReferenceError (ValueError)
-│   └── UnsafeModelError (ValueError)
+│   ├── UnsafeModelError (ValueError)
+│   └── UnusableColumnError (ValueError)
 ├── MlflowError
 │   ├── MlflowAddressError (ValueError)
 │   ├── MlflowIncompleteError
@@ -124,6 +126,7 @@ from nbprod.core.errors.ml import (
     EmptyDataError,
     MissingColumnsError,
     MissingExtraError,
+    MissingSplitColumnError,
     MLError,
     ModelMismatchError,
     ModelNotFoundError,
@@ -136,6 +139,7 @@ from nbprod.core.errors.ml import (
     UnreadableDataError,
     UnresolvedReferenceError,
     UnsafeModelError,
+    UnusableColumnError,
 )
 from nbprod.core.errors.notebook import (
     ForeignParametersError,
@@ -255,6 +259,7 @@ __all__ = [
     "MissingParameterError",
     "MissingPathScrapError",
     "MissingScrapError",
+    "MissingSplitColumnError",
     "MlflowAddressError",
     "MlflowError",
     "MlflowIncompleteError",
@@ -320,6 +325,7 @@ __all__ = [
     "UnreadableTemplateError",
     "UnresolvedReferenceError",
     "UnsafeModelError",
+    "UnusableColumnError",
     "UnusableScrapError",
     "WorkspaceExistsError",
     "WorkspaceNotFoundError",

@@ -1,6 +1,6 @@
 """What can be wrong with data and models, as seen from inside the kernel."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from nbprod.core.errors.root import NbprodError
 
@@ -123,6 +123,46 @@ def _missing_columns(
     return MissingColumnsError(source, role, wanted, found, guess=guess)
 
 
+class MissingSplitColumnError(MLError, LookupError):
+    """A split needs to know what rows belong together, or how old they are."""
+
+    def __init__(self, source: str, how: str, column: str) -> None:
+        super().__init__(source, how, column)
+        noun = {"group": "groups", "time": "times"}[column]
+        self.what = f"A split of {source!r} by {column} needs a column of {noun}; none was named."
+        self.why = (
+            "Rows of one group stay in one part, and nothing says which rows those are."
+            if column == "group"
+            else "The newest rows become the test, and nothing says how old a row is."
+        )
+        self.do = (
+            f"Name it: nbprod run explore_text -p data={source} "
+            f"-p split_by={how} -p {column}_column=COLUMN"
+        )
+
+
+class UnusableColumnError(MLError, ValueError):
+    """A named column lacks a value, or holds one that means nothing."""
+
+    def __init__(
+        self, source: str, role: str, column: str, rows: Sequence[int], value: str
+    ) -> None:
+        super().__init__(source, role, column, rows, value)
+        self.rows = tuple(rows)
+        more = f" and {len(rows) - 1:,} more" if len(rows) > 1 else ""
+        self.what = (
+            f"Column {column!r} of {source!r} holds no {role} in row {rows[0]:,}{more}: {value!r}."
+        )
+        self.why = {
+            "group": "Rows without a group would pass for one large group.",
+            "time": "Rows without a time would be learned from, however new they are.",
+        }[role]
+        self.do = (
+            "Fill or drop such rows, or do without the column: "
+            f"nbprod run explore_text -p data={source}"
+        )
+
+
 class OversizedTextError(MLError, ValueError):
     """One cell holds more text than any example could."""
 
@@ -225,19 +265,32 @@ class UnsafeModelError(MLError, ValueError):
 
 
 class ModelMismatchError(MLError, ValueError):
-    """Models that are to be compared do not answer the same question."""
+    """A model that is to be compared answers another question than the rows ask."""
 
-    def __init__(self, labels: Mapping[str, Sequence[str]]) -> None:
-        super().__init__(labels)
-        first, *others = labels
-        odd = next((role for role in others if set(labels[role]) != set(labels[first])), first)
-        missing = sorted(set(labels[first]) ^ set(labels[odd]))
-        self.what = f"The {odd} and the {first} know different classes."
-        self.why = f"Only one of them knows: {', '.join(missing)}."
-        self.do = (
-            "Train the baseline again on the same data: "
-            "nbprod run baseline_text_classifier -p data=FILE"
+    def __init__(self, role: str, known: Sequence[str], asked: Sequence[str]) -> None:
+        super().__init__(role, known, asked)
+        self.role = role
+        self.what = f"The {role} knows none of the classes of these rows."
+        self.why = f"It knows {_some(known)}; the rows have {_some(asked)}."
+        self.do = {
+            "baseline": (
+                "Train it on the same data: nbprod run baseline_text_classifier -p data=FILE"
+            ),
+            "champion": (
+                "Nothing compares with it here. Evaluate without a champion, and let a person "
+                "decide: nbprod models promote NAME VERSION --override "
+                '--reason "it answers another question"'
+            ),
+        }.get(
+            role,
+            "Evaluate it on rows of its classes: "
+            "nbprod run evaluate_classifier -p model=FOLDER -p data=FILE",
         )
+
+
+def _some(names: Sequence[str], most: int = 5) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 class UnreadableCardError(MLError, ValueError):
