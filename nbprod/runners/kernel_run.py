@@ -3,7 +3,8 @@
 import logging
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import zmq
@@ -53,6 +54,12 @@ del _nbprod_prepare
 """
 
 
+#: How often a kernel is started that dies before it answers.
+KERNEL_STARTS = 3
+#: jupyter_client's word for it, as opposed to one that takes too long.
+DIED = "Kernel died before replying"
+
+
 class KernelRun:
     """Executes one notebook in one kernel. Used once."""
 
@@ -89,11 +96,8 @@ class KernelRun:
             **self._started,
         )
         client = self._client
-        manager: Any = client.create_kernel_manager()
-        client.km = manager
-        manager.context.setsockopt(zmq.RCVHWM, 0)  # the other end of what PREPARE_KERNEL says
         try:
-            with client.setup_kernel(**self._binding()):
+            with self._kernel():
                 self._watch.kernel = client.kernel_pid()
                 self._prepare_kernel()
                 ending = self._run_cells()
@@ -110,6 +114,28 @@ class KernelRun:
             logger.exception("the kernel could not be used")
             reason = f"The kernel {self._kernel_name or 'python3'!r} could not be started: {error}"
             return RunStatus.FAILED, reason, CellError(type=type(error).__name__, message=reason)
+
+    @contextmanager
+    def _kernel(self) -> Iterator[None]:
+        """Start the kernel, once more where it died before it could answer; end it afterwards.
+
+        Whoever starts a kernel picks free TCP ports and the kernel takes them a second later: of
+        many that start on one machine, one may find its port taken, and dies of it.
+        """
+        client = self._client
+        with ExitStack() as stack:
+            for left in reversed(range(KERNEL_STARTS)):
+                manager: Any = client.create_kernel_manager()
+                client.km = manager
+                manager.context.setsockopt(zmq.RCVHWM, 0)  # the other end of PREPARE_KERNEL
+                try:
+                    stack.enter_context(client.setup_kernel(**self._binding()))
+                    break
+                except RuntimeError as error:
+                    if not left or self._watch.ending is not None or DIED not in str(error):
+                        raise
+                    logger.warning("the kernel died as it started; it is started again")
+            yield
 
     def _event(self, kind: EventType, **fields: Any) -> None:
         self._note(Event(type=kind, t=time.time(), fields=fields))

@@ -1,9 +1,12 @@
 """However an attempt ends, its status is the truth and its notebook says so."""
 
+import json
 import signal
+import sys
 import threading
 import time
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -205,6 +208,35 @@ def test_a_kernel_that_does_not_exist_fails_the_run(attempt: Make) -> None:
     assert result.status is RunStatus.FAILED
     assert result.reason == ("The kernel 'nope' could not be started: No such kernel named nope")
     assert made.statuses() == [NOT_RUN]
+
+
+@pytest.mark.parametrize("deaths", [1, 99])
+def test_a_kernel_that_dies_as_it_starts_is_started_again_but_not_for_ever(
+    attempt: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deaths: int
+) -> None:
+    starts = tmp_path / "starts"
+    folder = tmp_path / "jupyter" / "kernels" / "frail"
+    folder.mkdir(parents=True)
+    code = (
+        "import os, sys; "
+        f"open({str(starts)!r}, 'a').write('x'); "
+        f"os.path.getsize({str(starts)!r}) > {deaths} or sys.exit(1); "
+        "from ipykernel.kernelapp import launch_new_instance; launch_new_instance()"
+    )
+    argv = [sys.executable, "-c", code, "-f", "{connection_file}"]
+    spec = {"argv": argv, "display_name": "Frail", "language": "python"}
+    (folder / "kernel.json").write_text(json.dumps(spec))
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
+
+    result = attempt("1", kernel="frail").execute()
+
+    if deaths == 1:
+        assert result.status is RunStatus.SUCCEEDED
+        assert starts.read_text() == "xx"
+    else:
+        assert result.status is RunStatus.FAILED
+        assert result.reason.startswith("The kernel 'frail' could not be started: ")
+        assert starts.read_text() == "xxx"
 
 
 def test_a_missing_scrap_fails_the_run_and_the_notebook_says_so(attempt: Make) -> None:
