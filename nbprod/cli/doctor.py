@@ -14,6 +14,7 @@ from nbprod.cli.extras import EXTRAS
 from nbprod.cli.main import DONE, FAILED
 from nbprod.cli.output import console, json_option, print_json
 from nbprod.core.errors import NbprodError, WorkspaceNotFoundError
+from nbprod.core.words import without_password
 
 if TYPE_CHECKING:
     from nbprod.workspace import Workspace
@@ -159,7 +160,7 @@ def _store(ws: "Workspace") -> Finding:
 
 def _artifacts(ws: "Workspace") -> Finding:
     ws.artifacts.check()
-    return Finding(subject="artifacts", state=State.GOOD, detail=ws.artifacts.url)
+    return Finding(subject="artifacts", state=State.GOOD, detail=without_password(ws.artifacts.url))
 
 
 def _disk(ws: "Workspace") -> Finding:

@@ -1,5 +1,6 @@
 """Numbers, times and names as a reader wants to see them. Pages and terminal share them."""
 
+import re
 import textwrap
 from datetime import UTC, datetime
 
@@ -97,6 +98,11 @@ def short(digest: str) -> str:
 def count(amount: int, noun: str) -> str:
     """Return "1 cell" or "7 cells"."""
     return f"{amount:,} {noun}" if amount == 1 else f"{amount:,} {noun}s"
+
+
+def without_password(url: str) -> str:
+    """Return an address that can be printed: `scheme://user:***@host`, whatever the scheme."""
+    return re.sub(r"(://[^/@:]*):[^/]*@", r"\1:***@", url)
 
 
 def wrapped(text: str, width: int) -> list[str]:

@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Sequence
 
 from nbprod.core.errors.root import NbprodError
+from nbprod.core.words import without_password
 
 
 class StoreError(NbprodError):
@@ -14,6 +15,7 @@ class StoreUrlError(StoreError, ValueError):
     """The address of the store is none that nbprod can use."""
 
     def __init__(self, url: str) -> None:
+        url = without_password(url)
         super().__init__(url)
         self.url = url
         self.what = f"{url!r} is no address of a store."
@@ -221,6 +223,7 @@ class ArtifactsUnreachableError(StoreError):
     """The place that artifacts are kept in cannot be used."""
 
     def __init__(self, url: str, cause: str, do: str = "") -> None:
+        url = without_password(url)
         super().__init__(url, cause, do)
         self.url = url
         self.what = f"The artifacts at {url} cannot be reached."
