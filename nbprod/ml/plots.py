@@ -112,16 +112,20 @@ def comparison(summary: pd.DataFrame, rows: int) -> None:
         axes, ("accuracy", "macro_f1"), ("Accuracy", "Macro-F1"), strict=True
     ):
         values = summary.loc[order, column].to_numpy()
-        bars = panel.barh(order, values, color=[ROLE_COLOURS[role] for role in order], height=0.6)
+        panel.barh(order, values, color=[ROLE_COLOURS[role] for role in order], height=0.6)
+        ends = values
         if column == "accuracy":
             low, high = wilson(values * rows, np.full(len(values), rows))
             panel.errorbar(
                 values, order, xerr=[values - low, high - values], fmt="none", ecolor=INK, capsize=3
             )
-        panel.bar_label(
-            bars, labels=[f"{value:.3f}" for value in values], padding=12, color=INK, weight="bold"
-        )
-        panel.set_xlim(0, 1.12)
+            ends = high
+        for place, (value, end) in enumerate(zip(values, ends, strict=True)):
+            panel.annotate(
+                f"{value:.3f}", (end, place), xytext=(7, 0), textcoords="offset points",
+                va="center", color=INK, weight="bold",
+            )  # fmt: skip
+        panel.set_xlim(0, 1.22)
         panel.set_xticks(np.linspace(0, 1, 6))
         panel.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         panel.set_title(title)

@@ -80,6 +80,31 @@ def test_the_comparison_writes_each_number(evaluation: Evaluation) -> None:
     assert {"candidate", "baseline", "champion"} | numbers <= texts_in_picture()
 
 
+@pytest.mark.parametrize("rows", [10, 40, 2000])
+def test_no_number_stands_on_its_interval(rows: int) -> None:
+    table = pd.DataFrame(
+        {"accuracy": [0.55, 0.8, 1.0], "macro_f1": [0.5, 0.7, 1.0]},
+        index=["candidate", "baseline", "champion"],
+    )
+
+    plots.comparison(table, rows=rows)
+
+    figure = plt.gcf()
+    figure.canvas.draw()
+    for panel in figure.axes:
+        edge = panel.get_window_extent()
+        ends = [
+            panel.transData.transform((x, y))
+            for lines in panel.collections
+            for segment in lines.get_segments()  # the intervals
+            for x, y in segment
+        ]
+        for text in panel.texts:
+            box = text.get_window_extent()
+            assert box.x1 <= edge.x1
+            assert all(x < box.x0 for x, y in ends if box.y0 <= y <= box.y1)
+
+
 def test_the_confusion_matrix_names_every_class_on_both_sides(evaluation: Evaluation) -> None:
     plots.confusion(evaluation, "baseline")
 
