@@ -101,13 +101,30 @@ def _named(path: Path, templates: dict[str, Found]) -> Found:
 
 def _files(folder: Path) -> Iterator[tuple[str, Path]]:
     """Yield (name, path) of every notebook below `folder`; of a jupytext pair the .ipynb."""
+    found = sorted(_below(folder, seen=set()))
     for suffix in SUFFIXES:
-        for path in sorted(folder.rglob(f"*{suffix}")):
-            relative = path.relative_to(folder)
-            if any(part.startswith((".", "_")) for part in relative.parts):
-                continue  # .ipynb_checkpoints, __pycache__, private modules
-            if path.is_file() and (suffix == ".ipynb" or _is_percent(path)):
-                yield relative.with_suffix("").as_posix(), path
+        for path in found:
+            if path.suffix == suffix and (suffix == ".ipynb" or _is_percent(path)):
+                yield path.relative_to(folder).with_suffix("").as_posix(), path
+
+
+def _below(folder: Path, *, seen: set[str]) -> Iterator[Path]:
+    """Yield every file; folders that teams share by a symbolic link are entered, once."""
+    real = os.path.realpath(folder)
+    if real in seen or not folder.is_dir():
+        return
+    seen.add(real)
+    try:
+        inside = sorted(folder.iterdir())
+    except OSError:
+        return  # not ours to read: it must not hide the other templates
+    for path in inside:
+        if path.name.startswith((".", "_")):
+            continue  # .ipynb_checkpoints, __pycache__, private modules
+        if path.is_dir():
+            yield from _below(path, seen=seen)
+        elif path.is_file():
+            yield path
 
 
 def _is_percent(path: Path) -> bool:

@@ -137,3 +137,20 @@ def test_a_name_that_is_misspelt_or_only_begun(tmp_path: Path, asked: str, meant
 
     hint = f" Did you mean {meant!r}?" if meant else ""
     assert str(raised.value).splitlines()[0] == f"There is no template named {asked!r}.{hint}"
+
+
+def test_folders_that_are_linked_are_entered_once(
+    tmp_path: Path, make_notebook: MakeNotebook
+) -> None:
+    make_notebook(GOOD, name="shared/fit.ipynb")
+    own = tmp_path / "team" / "templates"
+    own.mkdir(parents=True)
+    (own / "common").symlink_to(tmp_path / "shared")
+    (own / "round").symlink_to(own)
+    (own / "dangling").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "linked").symlink_to(own)
+
+    for folder in (own, tmp_path / "linked"):
+        found = find_templates(folder)
+        ours = [name for name, at in found.items() if at.origin is Origin.WORKSPACE]
+        assert ours == ["common/fit"]
