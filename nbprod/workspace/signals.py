@@ -48,7 +48,8 @@ def _handled(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    wanted = [number for number in _ENDINGS if signal.getsignal(number) is not signal.SIG_IGN]
+    is_nohup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    wanted = [number for number in _ENDINGS if not (is_nohup and number == signal.SIGHUP)]
     former = {number: signal.signal(number, handler) for number in wanted}
     try:
         yield
