@@ -18,9 +18,16 @@ from nbprod.gates.metrics import METRICS, Metric
 from nbprod.gates.options import Confidence, GateOptions
 from nbprod.gates.sample import Sample, Unjudgeable
 
+DEFAULT_CONFIDENCE = 0.95
+
 
 class Threshold(GateOptions):
-    """`{scrap = "macro_f1", min = 0.55}`: the number itself, or with `confidence` its bound."""
+    """`{scrap = "macro_f1", min = 0.55}`: a number, and what it must be shown to be.
+
+    A metric that is computed from the rows is judged by its bound, with 95 % confidence unless
+    another is given: a floor that five lucky rows clear is none.
+    Any other scrap is compared as it was glued.
+    """
 
     scrap: Annotated[str, Field(min_length=1)]
     min: float | None = None
@@ -59,10 +66,7 @@ def threshold(options: Threshold, case: Case) -> Verdict:
     sample = case.sample()
     if options.confidence is None and not is_computable(sample, metric):
         return _of_scrap(options, case)
-    value = case.estimate(metric)
-    if options.confidence is None:
-        return _of_point(options, value, f" on {examples(sample)}", {"n": sample.n})
-    return _of_bounds(options, case, metric, sample, value)
+    return _of_bounds(options, case, metric, sample, case.estimate(metric))
 
 
 def limits(low: float | None, high: float | None) -> str:
@@ -107,8 +111,7 @@ def _of_bounds(
     options: Threshold, case: Case, metric: Metric, sample: Sample, value: float
 ) -> Verdict:
     """Decide by the bound on the side of each limit."""
-    confidence = options.confidence
-    assert confidence is not None
+    confidence = DEFAULT_CONFIDENCE if options.confidence is None else options.confidence
     if metric.name in ("accuracy", "error_rate") and sample.group is None:
         count = round(value * sample.n)
         low = clopper_pearson_low(count, sample.n, confidence=confidence)

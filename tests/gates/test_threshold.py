@@ -17,28 +17,13 @@ Judge = Callable[..., tuple[Verdict, ...]]
     ("table", "outcome", "reason"),
     [
         (
-            {"scrap": "accuracy", "min": 0.84},
-            Outcome.PASSED,
-            "accuracy is 0.85 on 400 examples; required is at least 0.84.",
-        ),
-        (
-            {"scrap": "accuracy", "min": 0.87},
-            Outcome.FAILED,
-            "accuracy is 0.85 on 400 examples; required is at least 0.87.",
-        ),
-        (
-            {"scrap": "error_rate", "max": 0.1},
-            Outcome.FAILED,
-            "error_rate is 0.15 on 400 examples; required is at most 0.1.",
-        ),
-        (
             {"scrap": "rmse", "min": 1, "max": 3},
             Outcome.PASSED,
             "rmse is 2.5; required is from 1 to 3.",
         ),
     ],
 )
-def test_a_threshold_compares_the_number_itself(
+def test_a_scrap_that_rows_do_not_bear_is_compared_as_it_was_glued(
     table: dict[str, object],
     outcome: Outcome,
     reason: str,
@@ -115,3 +100,45 @@ def test_an_error_rate_has_an_upper_bound(make_evidence: MakeEvidence, verdicts:
         "error_rate is 0.1500 on 400 examples, with 95 % confidence at most 0.1825; required is at "
         "most 0.2.",
     )
+
+
+@pytest.mark.parametrize(
+    ("table", "outcome", "reason"),
+    [
+        (
+            {"scrap": "accuracy", "min": 0.80},
+            Outcome.PASSED,
+            "accuracy is 0.8500 on 400 examples, with 95 % confidence at least 0.8175; "
+            "required is at least 0.8.",
+        ),
+        (
+            {"scrap": "accuracy", "min": 0.84},
+            Outcome.UNKNOWN,
+            "Too few examples: n = 400, about 7,900 are needed to be sure. accuracy is 0.8500 on "
+            "400 examples, with 95 % confidence at least 0.8175; required is at least 0.84.",
+        ),
+        (
+            {"scrap": "accuracy", "min": 0.87},
+            Outcome.FAILED,
+            "accuracy is 0.8500 on 400 examples, with 95 % confidence at least 0.8175; "
+            "required is at least 0.87.",
+        ),
+        (
+            {"scrap": "error_rate", "max": 0.1},
+            Outcome.FAILED,
+            "error_rate is 0.1500 on 400 examples, with 95 % confidence at most 0.1825; "
+            "required is at most 0.1.",
+        ),
+    ],
+)
+def test_a_metric_of_rows_is_shown_to_be_within_its_limits_not_only_seen(
+    table: dict[str, object],
+    outcome: Outcome,
+    reason: str,
+    make_evidence: MakeEvidence,
+    verdicts: Judge,
+) -> None:
+    (verdict,) = verdicts(make_evidence(scraps={"accuracy": 0.85}), table)
+
+    assert (verdict.outcome, verdict.reason) == (outcome, reason)
+    assert verdict.method == "Clopper-Pearson, one-sided 95 %"
