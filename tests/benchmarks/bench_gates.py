@@ -343,15 +343,22 @@ class Row:
     low: float  #: 95 % interval of `passed`, Clopper-Pearson
     high: float
     seconds: float
+    first: float | None = None  #: `passed` of the first stage, where a second was added
 
 
 def measure(scenario: Scenario, simulations: int, seed: int) -> Row:
     """Simulate one scenario."""
     started = time.perf_counter()
-    key = [seed, *f"{scenario}".encode()]
-    rng = np.random.default_rng(key)
+    rng = np.random.default_rng([seed, *f"{scenario}".encode()])
     outcomes = Counter(simulate(scenario, rng) for _ in range(simulations))
-    passed = outcomes[Outcome.PASSED]
+    return row_of(scenario, outcomes, seconds=time.perf_counter() - started)
+
+
+def row_of(
+    scenario: Scenario, outcomes: Counter[Outcome], *, seconds: float, first: float | None = None
+) -> Row:
+    """Return the shares of `outcomes` with their interval."""
+    simulations, passed = outcomes.total(), outcomes[Outcome.PASSED]
     return Row(
         gate=scenario.gate,
         data=scenario.data,
@@ -365,20 +372,38 @@ def measure(scenario: Scenario, simulations: int, seed: int) -> Row:
         should_pass=scenario.should_pass,
         low=clopper_pearson_low(passed, simulations, confidence=0.975),
         high=clopper_pearson_high(passed, simulations, confidence=0.975),
-        seconds=time.perf_counter() - started,
+        seconds=seconds,
+        first=first,
     )
 
 
+def pooled(scenario: Scenario, rows: Sequence[Row]) -> Row:
+    """Return the row of all simulations together, the first stage's included."""
+    outcomes: Counter[Outcome] = Counter()
+    for row in rows:
+        for outcome in Outcome:
+            outcomes[outcome] += round(getattr(row, outcome.value) * row.simulations)
+    seconds = sum(row.seconds for row in rows)
+    return row_of(scenario, outcomes, seconds=seconds, first=rows[0].passed)
+
+
 def run(*, quick: bool, seed: int, processes: int) -> list[Row]:
-    """Measure every scenario; those on a limit with more simulations, for they are the promise."""
-    at_limit, elsewhere = (40, 20) if quick else (400, 100)
+    """Measure every scenario; those on a limit with more simulations, for they are the promise.
+
+    Of sixty lines one or two lie above the promise by chance. Each of those gets fresh simulations
+    and shows all of them together, the unlucky first included: chance shrinks, a defect stays.
+    """
+    at_limit, elsewhere, again = (40, 20, 0) if quick else (400, 100, 2_000)
     cases = list(scenarios(quick=quick))
     counts = [at_limit if case.is_limit else elsewhere for case in cases]
-    seeds = [seed] * len(cases)
-    if processes == 1:
-        return list(map(measure, cases, counts, seeds))
     with ProcessPoolExecutor(processes) as pool:
-        return list(pool.map(measure, cases, counts, seeds))
+        spread = map if processes == 1 else pool.map
+        rows = list(spread(measure, cases, counts, [seed] * len(cases)))
+        for place, (case, row) in enumerate(zip(cases, rows, strict=True)):
+            if again and not row.should_pass and row.low > PROMISED:
+                fresh = spread(measure, [case] * 4, [again // 4] * 4, range(seed + 1, seed + 5))
+                rows[place] = pooled(case, [row, *fresh])
+    return rows
 
 
 def print_table(rows: Sequence[Row]) -> None:
@@ -399,6 +424,11 @@ def print_table(rows: Sequence[Row]) -> None:
         print(
             f"{row.gate:32} {row.data:27} {row.challenger:24} {row.n:5,} {row.passed:9.1%} "
             f"{row.failed:8.1%} {row.unknown:8.1%}"
+        )
+    for row in (row for row in rows if row.first is not None):
+        print(
+            f"\nSimulated again: {row.gate}, {row.data}, n = {row.n:,}: first {row.first:.1%}, all "
+            f"{row.simulations:,} together {row.passed:.1%}."
         )
     limit = [row for row in rows if row.is_limit]
     total = sum(row.simulations for row in limit)
