@@ -26,7 +26,8 @@ CONFIDENCE_95 = 1.959963984540054
 class Evaluation:
     """What every model answered on the same rows."""
 
-    predictions: pd.DataFrame  #: example_id, role, label, predicted, score, length, group?
+    predictions: pd.DataFrame
+    #: example_id, role, label, predicted, score, label_score, length, group?
     probabilities: Mapping[str, np.ndarray]  #: role -> one row an example, one column a label
     labels: tuple[str, ...]  #: the classes, in the order of those columns
     truth: np.ndarray  #: the label of each example, as text
@@ -72,9 +73,10 @@ def evaluate(examples: pd.DataFrame, predictors: Mapping[str, Predictor]) -> Eva
                 role=role,
                 predicted=np.array(labels, dtype=object)[answer.argmax(axis=1)],
                 score=answer.max(axis=1),
+                label_score=_of_label(answer, examples["label"], labels),
             )
         )
-    first = ["example_id", "role", "label", "predicted", "score"]
+    first = ["example_id", "role", "label", "predicted", "score", "label_score"]
     predictions = pd.concat(parts, ignore_index=True)
     predictions = predictions[[*first, *(name for name in predictions if name not in first)]]
     return Evaluation(
@@ -83,6 +85,13 @@ def evaluate(examples: pd.DataFrame, predictors: Mapping[str, Predictor]) -> Eva
         labels=labels,
         truth=examples["label"].to_numpy(dtype=object),
     )
+
+
+def _of_label(answer: np.ndarray, truth: pd.Series, labels: Sequence[str]) -> np.ndarray:
+    """Return the probability given to each example's own label; 0 where no model knows it."""
+    places = {label: index for index, label in enumerate(labels)}
+    found = np.array([places.get(label, -1) for label in truth])
+    return np.where(found < 0, 0.0, answer[np.arange(len(answer)), found])
 
 
 def length_bucket(texts: pd.Series) -> pd.Series:
@@ -106,25 +115,24 @@ def summary(evaluation: Evaluation) -> pd.DataFrame:
     from sklearn.metrics import accuracy_score, f1_score
 
     rows = {}
-    for role, probabilities in evaluation.probabilities.items():
+    for role in evaluation.probabilities:
         answers = evaluation.of(role)
         rows[role] = {
             "accuracy": float(accuracy_score(answers["label"], answers["predicted"])),
             "macro_f1": float(
-                f1_score(answers["label"], answers["predicted"], average="macro", zero_division=0)
+                f1_score(
+                    answers["label"],
+                    answers["predicted"],
+                    labels=sorted(set(answers["label"])),  # as gates count: the classes there are
+                    average="macro",
+                    zero_division=0,
+                )
             ),
-            "log_loss": _log_loss(evaluation.truth, probabilities, evaluation.labels),
+            # In nats; a class that the model does not know counts as next to impossible.
+            "log_loss": float(-np.log(np.clip(answers["label_score"], 1e-12, 1)).mean()),
             "calibration_error": calibration_error(answers),
         }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("model")
-
-
-def _log_loss(truth: np.ndarray, probabilities: np.ndarray, labels: Sequence[str]) -> float:
-    """Return the mean surprise in nats; a class the model does not know counts as impossible."""
-    place = {label: index for index, label in enumerate(labels)}
-    columns = np.array([place.get(label, -1) for label in truth])
-    own = np.where(columns >= 0, probabilities[np.arange(len(truth)), columns], 0.0)
-    return float(-np.log(np.clip(own, 1e-12, 1)).mean())
 
 
 def calibration(answers: pd.DataFrame, *, bins: int = 10) -> pd.DataFrame:

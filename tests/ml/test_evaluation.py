@@ -59,8 +59,13 @@ def test_predictions_have_one_row_per_example_and_model(evaluation: Evaluation) 
         "label",
         "predicted",
         "score",
+        "label_score",
         "length",
         "group",
+    ]
+    assert evaluation.predictions["label_score"].round(9).tolist() == [
+        *(0.9, 0.8, 0.4, 0.7),
+        *(0.1, 0.8, 0.6, 0.3),
     ]
     rows = evaluation.predictions[["example_id", "role", "label", "predicted", "score"]]
     assert rows.to_numpy().tolist() == [
