@@ -5,14 +5,17 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import matplotlib as mpl
 import pandas as pd
 import pytest
+
+# Not through MPLBACKEND: kernels that other tests start would inherit it, and show no figure.
+mpl.use("agg")
 
 # pytest's importlib mode puts no test folder on the path; what tests share lies beside them.
 sys.path.insert(0, str(Path(__file__).parent))
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
-os.environ["MPLBACKEND"] = "agg"
 
 from labelled_texts import WORDS, make_examples
 from tiny_bert import save_tiny_bert
