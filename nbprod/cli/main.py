@@ -1,5 +1,7 @@
 """The `nbprod` command: finds its subcommands in entry points and turns errors into text."""
 
+import contextlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -56,7 +58,20 @@ def cli() -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code."""
     leave_out(*SCHEMA_FORMATS, *_JUPYTER_SERVER)
-    sys.exit(invoke(arguments))
+    code = invoke(arguments)
+    _let_go_of_closed_pipes()
+    sys.exit(code)
+
+
+def _let_go_of_closed_pipes() -> None:
+    """Keep the exit code: Python's own flush at exit would make it 120 when a reader has left."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except (OSError, ValueError):
+            with contextlib.suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def invoke(arguments: Sequence[str] | None = None) -> int:

@@ -81,7 +81,11 @@ def test_a_failed_notebook_links_from_its_top_to_the_cell(attempt: Make) -> None
 
 
 def test_a_killed_kernel_fails_the_run_by_name(attempt: Make) -> None:
-    made = attempt("1", "import os\nprint('last words', flush=True)\nos.kill(os.getpid(), 9)", "3")
+    # The kernel sends what it prints from a thread, which a kill on the same instant overtakes.
+    dies = (
+        "import os, time\nprint('last words', flush=True)\ntime.sleep(1)\nos.kill(os.getpid(), 9)"
+    )
+    made = attempt("1", dies, "3")
 
     result = made.execute()
 
