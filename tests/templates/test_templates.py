@@ -115,6 +115,7 @@ def test_the_evaluation_leaves_evidence_that_gates_can_join(
         "label",
         "predicted",
         "score",
+        "label_score",
         "length",
     ]
     rows = {role: set(part["example_id"]) for role, part in predictions.groupby("role")}
