@@ -32,6 +32,7 @@ ROUNDS = int(os.environ.get("NBPROD_BENCH_ROUNDS", "5"))
 BATCH = int(os.environ.get("NBPROD_BENCH_BATCH", "32"))
 LENGTH = 64
 ENCODER_RATE, HEAD_RATE, DECAY, WARM_UP = 3e-4, 5e-3, 0.01, 0.1
+LOG_EVERY = 8  # steps
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +40,7 @@ class Round:
     """What one training took."""
 
     seconds: float
-    loss: float  #: of the last batches: both sides must learn the same
+    loss: float  #: mean of the last LOG_EVERY steps that Trainer logs: both must learn the same
     memory_bytes: int  #: peak on the GPU, else resident memory of this process afterwards
     utilisation: float | None  #: mean share of the time that the GPU was busy, 0 to 1
 
@@ -112,7 +113,7 @@ class Bench:
                     use_cpu=self.device.type == "cpu",
                     bf16=self.use_bf16,
                     save_strategy="no",
-                    logging_steps=8,
+                    logging_steps=LOG_EVERY,
                     disable_tqdm=True,
                     report_to="none",
                     seed=0,
@@ -160,7 +161,8 @@ class Bench:
                 schedule.step()
                 optimizer.zero_grad()
                 losses.append(loss.detach())
-        return watch.round(loss=float(torch.stack(losses[-8:]).mean()))
+        logged = len(losses) // LOG_EVERY * LOG_EVERY  # Trainer says nothing of a shorter rest
+        return watch.round(loss=float(torch.stack(losses[logged - LOG_EVERY : logged]).mean()))
 
 
 class Watch:
