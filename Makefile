@@ -18,6 +18,8 @@ PINS := constraints.txt
 TESTS ?= tests
 # What the tests start must not look beyond this machine.
 OFFLINE := HF_HUB_OFFLINE=1 HF_HUB_DISABLE_TELEMETRY=1 MLFLOW_DISABLE_TELEMETRY=true
+# A file's tests stay together, for they share what is slow to make.
+IN_PARALLEL ?= --numprocesses logical --maxprocesses 4 --dist loadfile
 
 .PHONY: help demo test check lint bench-main bench-gates install clean
 
@@ -31,7 +33,7 @@ demo: $(VENV)/.demo  ## Run this repository's own job on real data: explore, tra
 test: install $(MLFLOW_VENV)/.installed  ## Run everything that CI runs.
 	@.ci/install-postgresql
 	@$(MAKE) --no-print-directory lint
-	$(OFFLINE) $(VENV)/bin/python -m pytest $(TESTS)
+	$(OFFLINE) $(VENV)/bin/python -m pytest $(IN_PARALLEL) $(TESTS)
 
 check: install  ## Run a quick subset (under two minutes): lint, types, layers, the fast rooms' tests.
 	@$(MAKE) --no-print-directory lint
