@@ -6,13 +6,14 @@ from typing import Annotated, Any, Literal, NoReturn, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from nbprod.core.amounts import parse_duration
 from nbprod.core.errors import JobFileError
 from nbprod.core.errors.notebook import suggest
 from nbprod.core.json import JSON
 from nbprod.core.resources import Resources
 from nbprod.jobs.file import JobFile, Step, StepKind, is_name, shown
 from nbprod.jobs.references import JOB
-from nbprod.notebook.resources import parse_duration, parse_resources
+from nbprod.notebook.resources import parse_resources
 from nbprod.notebook.yaml import line_of, load_yaml
 
 _STEP_ID = r"^[A-Za-z_][A-Za-z0-9_-]*$"

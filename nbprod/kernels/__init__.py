@@ -1,4 +1,4 @@
 """PROCESSES that are warm: zygotes with their imports done, kernels and commands forked from them.
 
-May import `core` only. A new kind of forked process is a new target of `protocol.Fork`.
+May import: core. A new kind of forked process is a new target of `protocol.Fork`.
 """

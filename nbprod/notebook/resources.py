@@ -1,21 +1,16 @@
 """Read a `resources` mapping: of a template's front matter, or of a job's step."""
 
-import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import NoReturn
 
+from nbprod.core.amounts import parse_duration, parse_size
 from nbprod.core.errors.notebook import suggest
 from nbprod.core.json import JSON
 from nbprod.core.resources import Gpus, Resources
 
 KEYS = ("gpus", "cpus", "memory", "timeout")
 GPU_KEYS = ("require", "prefer")
-
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kMGT]?)(i?)B", re.IGNORECASE)
-_POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
-_TIME = re.compile(r"(\d+(?:\.\d+)?)\s*(d|h|m|s)")
-_SECONDS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
 
 #: Reports what is wrong with the value under a path of keys; never returns.
 Fail = Callable[[tuple[str | int, ...], str], NoReturn]
@@ -39,24 +34,6 @@ def parse_resources(value: JSON, *, fail: Fail) -> Resources:
         memory_bytes=_size(value.get("memory"), fail=fail),
         timeout=_duration(value.get("timeout"), fail=fail),
     )
-
-
-def parse_size(text: str) -> int | None:
-    """Return the bytes that `8GB` (10**9 each) or `8GiB` (2**30 each) means, or None."""
-    found = _SIZE.fullmatch(text.strip())
-    if found is None:
-        return None
-    number, prefix, binary = found.groups()
-    return int(float(number) * (1024 if binary else 1000) ** _POWERS[prefix.lower()])
-
-
-def parse_duration(text: str) -> timedelta | None:
-    """Return what `2h`, `1h30m`, `45s` or `1d` means, or None."""
-    text = text.strip()
-    parts = _TIME.findall(text)
-    if not parts or _TIME.sub("", text).strip():
-        return None
-    return timedelta(seconds=sum(float(number) * _SECONDS[unit] for number, unit in parts))
 
 
 def _gpus(value: JSON, *, fail: Fail) -> Gpus:
