@@ -21,6 +21,8 @@ class EventType(StrEnum):
     OUTPUT = "output"  #: cell, output (nbformat), display_id?
     OUTPUT_CLEARED = "output_cleared"  #: cell; scraps stay
     OUTPUT_UPDATED = "output_updated"  #: display_id, data, metadata
+    OUTPUT_CUT = "output_cut"
+    #: cell, what, file, kept, whole, unit, tail?; of one cell and `what` the last one counts
     PROGRESS = "progress"  #: cell, progress ({step, steps, epoch, loss, ...}); never rendered
     SCRAP = "scrap"  #: cell, name, output (nbformat display_data)
     CELL_FINISHED = "cell_finished"
@@ -28,6 +30,10 @@ class EventType(StrEnum):
     STOPPED = "stopped"  #: cell, reason; `nbprod.stop` was called
     METADATA = "metadata"  #: metadata to merge into the notebook's: language_info, widgets
     RUN_FINISHED = "run_finished"  #: status, reason, error?, stopped?
+    #: What follows tells of the attempt and not of the run, which has its result.
+    NOTEBOOK_WRITTEN = "notebook_written"  #: digest, size_bytes; the executed notebook is final
+    KERNEL_ENDED = "kernel_ended"
+    #: seconds, how ("graceful" | "terminated" | "killed" | "died"), code?; beside the run's time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

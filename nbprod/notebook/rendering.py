@@ -25,6 +25,8 @@ ANCHOR = "papermill-error-cell"
 _STYLE = (
     'style="color:red; font-family:Helvetica Neue, Helvetica, Arial, sans-serif; font-size:2em;"'
 )
+#: They come after the run's end, tell nothing of its cells, and do not lengthen it.
+_AFTERWARDS = frozenset({EventType.NOTEBOOK_WRITTEN, EventType.KERNEL_ENDED})
 #: papermill's word for each of ours.
 _PAPERMILL = {
     "ok": "completed",
@@ -89,6 +91,8 @@ class Rendering:
 
     def apply(self, event: Event) -> None:
         """Take in one event. A cell number out of range, from a damaged journal, is ignored."""
+        if event.type in _AFTERWARDS:
+            return
         fields: Mapping[str, Any] = event.fields
         if event.type is EventType.RUN_STARTED:
             self._start(event)
