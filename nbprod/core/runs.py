@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from nbprod.core.json import JSON
+from nbprod.core.usage import Usage
 
 
 class RunStatus(StrEnum):
@@ -72,6 +73,7 @@ class Run:
     notebook_digest: str = ""  #: sha256 of the executed notebook once it is final
     job_run: str | None = None  #: the job run it belongs to
     step: str | None = None  #: the step of that job run
+    usage: Usage | None = None  #: None until it is final, and where nothing was measured
 
     @property
     def seconds(self) -> float | None:

@@ -9,6 +9,7 @@ from typing import Any
 from nbprod.core.json import JSON
 from nbprod.core.runs import CellError, Lineage, Run, RunStatus
 from nbprod.core.scraps import Scrap, ScrapType, Sidecar
+from nbprod.core.usage import Usage
 from nbprod.store import tables as t
 
 #: What makes up a scrap, in the order that `scrap_from` takes.
@@ -72,7 +73,20 @@ def run_from(row: Mapping[str, Any]) -> Run:
         notebook_digest=row["notebook_digest"],
         job_run=row["job_run"],
         step=row["step"],
+        usage=usage_from(row),
     )
+
+
+def usage_columns(usage: Usage | None) -> dict[str, Any]:
+    """Return the columns of `runs` for what was measured: none where nothing was."""
+    return {} if usage is None else asdict(usage)
+
+
+def usage_from(row: Mapping[str, Any]) -> Usage | None:
+    """Return what a row of `runs` says of its usage."""
+    if row["cpu_seconds"] is None or row["peak_rss_bytes"] is None:
+        return None
+    return Usage(**{field.name: row[field.name] for field in fields(Usage)})
 
 
 def _lineage(found: dict[str, Any]) -> Lineage:

@@ -14,6 +14,7 @@ from nbprod.core.errors import RunExistsError, StaleFenceError, UnknownRunError
 from nbprod.core.resources import Gpu
 from nbprod.core.runs import CellError, Run, RunStatus
 from nbprod.core.scraps import Scrap
+from nbprod.core.usage import Usage
 from nbprod.store import tables as t
 from nbprod.store.database import Database
 from nbprod.store.expressions import among, db_now
@@ -27,6 +28,7 @@ from nbprod.store.rows import (
     run_from,
     scrap_columns,
     scrap_from,
+    usage_columns,
 )
 
 #: path below the attempt's folder, sha256, size in bytes
@@ -128,8 +130,9 @@ class Runs:
         artifacts: Sequence[StoredFile] = (),
         notebook_digest: str = "",
         folder: str | None = None,
+        usage: Usage | None = None,
     ) -> Run:
-        """End the run: status, scraps, artifacts and digest in one transaction.
+        """End the run: status, scraps, artifacts, digest and usage in one transaction.
 
         Its GPU leases stay until they are released, which is after its processes are gone.
 
@@ -147,6 +150,7 @@ class Runs:
                 "finished_at": db_now(),
                 "lease_until": None,
                 "notebook_digest": notebook_digest,
+                **usage_columns(usage),
             }
             if folder is not None:
                 changes["folder"] = plain(folder)
@@ -164,6 +168,7 @@ class Runs:
         artifacts: Sequence[StoredFile] = (),
         notebook_digest: str,
         folder: str | None = None,
+        usage: Usage | None = None,
     ) -> Run:
         """Add to a lost run what its journal still held: once, and without moving its status.
 
@@ -171,7 +176,7 @@ class Runs:
             StaleFenceError: the run is not lost at that fence, or was salvaged already.
         """
         with self._database.write() as connection:
-            changes = {"notebook_digest": notebook_digest}
+            changes: dict[str, Any] = {"notebook_digest": notebook_digest, **usage_columns(usage)}
             if folder is not None:
                 changes["folder"] = plain(folder)
             found = connection.execute(

@@ -23,7 +23,7 @@ from nbprod.store.tables import metadata
 REVISION_TABLE = "nbprod_revision"
 #: Every revision this nbprod knows, oldest first; the last one is what it writes. Repeated here
 #: so that an ordinary open need not import Alembic (a test compares them with the scripts).
-REVISIONS = ("0001_first",)
+REVISIONS = ("0001_first", "0002_usage")
 #: Key of the advisory lock under which a PostgreSQL store is made; "nbprod" and 0.
 SCHEMA_LOCK = int.from_bytes(b"nbprod\x00", "big")
 

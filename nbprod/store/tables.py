@@ -53,6 +53,10 @@ runs = sa.Table(
     sa.Column("notebook_digest", Digest, nullable=False, default=""),
     sa.Column("job_run", Id),
     sa.Column("step", sa.Text),
+    # core.usage.Usage; NULL where nothing was measured
+    sa.Column("cpu_seconds", sa.Double),
+    sa.Column("peak_rss_bytes", sa.BigInteger),
+    sa.Column("peak_gpu_bytes", sa.BigInteger),
     sa.CheckConstraint(
         "status IN ('queued', 'running', 'succeeded', 'failed', 'cancelled', 'lost')",
         name="status",

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from nbprod.core.errors import AmbiguousRunError, StaleFenceError, UnknownRunError
 from nbprod.core.runs import CellError, Lineage, Run, RunStatus
 from nbprod.core.scraps import Scrap, ScrapType, Sidecar
+from nbprod.core.usage import Usage
 from nbprod.store import tables as t
 from nbprod.store.rows import SCRAP_COLUMNS, run_columns, scrap_columns, scrap_from
 from nbprod.store.store import Store
@@ -126,6 +127,31 @@ def test_a_finished_run_holds_all_that_it_left(store: Store, make_run: MakeRun) 
     (attempt,) = rows(store, t.attempts)
     assert (attempt["pid"], attempt["pid_started"]) == (4711, 12.5)
     assert (attempt["status"], attempt["reason"]) == ("failed", "A cell raised.")
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        Usage(cpu_seconds=1.25, peak_rss_bytes=3 * 2**40, peak_gpu_bytes=81_559 * 2**20),
+        Usage(cpu_seconds=0.0, peak_rss_bytes=0),
+        None,
+    ],
+    ids=["on a GPU", "on a CPU", "not measured"],
+)
+@pytest.mark.parametrize("ending", ["finished", "lost"])
+def test_what_a_run_used_comes_back_as_it_was_measured(
+    store: Store, make_run: MakeRun, usage: Usage | None, ending: str
+) -> None:
+    run = claimed(store, make_run(), lease=OVER if ending == "lost" else LEASE)
+
+    if ending == "lost":
+        store.runs.expire()
+        store.runs.salvage(run.id, 1, notebook_digest="b" * 64, usage=usage)
+    else:
+        store.runs.finish(run.id, 1, status=RunStatus.FAILED, reason="no", usage=usage)
+
+    assert store.runs.get(run.id).usage == usage
+    assert [found.usage for found in store.runs.list()] == [usage]
 
 
 def test_finish_gives_the_folder_of_an_attempt_that_never_started(

@@ -12,7 +12,7 @@ from alembic.script import ScriptDirectory
 from nbprod.core.errors import NewerStoreError, NotAStoreError
 from nbprod.store import migrations
 from nbprod.store.engine import connect, open_engine, parse_url
-from nbprod.store.schema import REVISION_TABLE, REVISIONS
+from nbprod.store.schema import REVISION_TABLE, REVISIONS, migrate
 from nbprod.store.store import Store
 from nbprod.store.tables import metadata
 
@@ -142,6 +142,44 @@ def test_an_ordinary_open_neither_migrates_nor_writes(store_url: str, tmp_path: 
     assert not any("pg_advisory" in statement for statement in statements)
 
 
+def test_a_store_of_the_first_release_is_brought_up_with_its_runs_by_whoever_opens_it(
+    store_url: str, tmp_path: Path
+) -> None:
+    url = parse_url(store_url, root=tmp_path)
+    if url.get_backend_name() == "sqlite":
+        Path(str(url.database)).parent.mkdir(parents=True)
+    engine = connect(url)
+    with engine.begin() as connection:
+        migrate(connection, REVISIONS[0])
+        connection.execute(
+            sa.text(
+                "INSERT INTO runs (id, template, kind, parameters, lineage, template_digest,"
+                " environment_digest, status, reason, fence, is_foreground, heartbeats,"
+                " created_at, folder, notebook_digest) VALUES ('20261121-1', 'train', '', '{}',"
+                """ '{"template_digest": "a"}', 'a', '', 'succeeded', 'Every cell finished.', 1,"""
+                " true, 7, 1.5, '', '')"
+            )
+        )
+    engine.dispose()
+
+    command = [sys.executable, "-c", OPEN_AND_COUNT, store_url, str(tmp_path)]
+    openers = [
+        subprocess.run(command, input="\n", capture_output=True, text=True, timeout=60, check=False)
+        for _ in range(2)
+    ]
+    with Store.open(store_url, root=tmp_path) as store:
+        run = store.runs.get("20261121")
+        with store.read() as connection:
+            revision = connection.scalar(sa.text(f"SELECT version_num FROM {REVISION_TABLE}"))
+            columns = {column["name"] for column in sa.inspect(connection).get_columns("runs")}
+
+    tables = f"ready\n{len(metadata.tables) + 1}\n"
+    assert [(opener.stdout, opener.stderr) for opener in openers] == [(tables, "")] * 2
+    assert revision == REVISIONS[-1]
+    assert (run.id, run.status.value, run.usage) == ("20261121-1", "succeeded", None)
+    assert columns >= {"cpu_seconds", "peak_rss_bytes", "peak_gpu_bytes"}
+
+
 def test_a_store_from_a_newer_version_is_refused(store_url: str, tmp_path: Path) -> None:
     url = parse_url(store_url, root=tmp_path)
     engine = open_engine(store_url, root=tmp_path)
@@ -155,7 +193,7 @@ def test_a_store_from_a_newer_version_is_refused(store_url: str, tmp_path: Path)
     shown = url.database if "sqlite" in store_url else url.render_as_string(hide_password=True)
     assert str(raised.value) == (
         f"The store {shown} was written by a newer nbprod.\n"
-        "It is at revision 0099_later; this nbprod knows revisions up to 0001_first.\n"
+        "It is at revision 0099_later; this nbprod knows revisions up to 0002_usage.\n"
         "Nothing was changed. Upgrade: pip install --upgrade nbprod"
     )
 
