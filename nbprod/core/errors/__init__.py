@@ -64,6 +64,7 @@ NbprodError
 ├── PromotionConflictError
 ├── RollbackError
 ├── RunNotSucceededError (ValueError)
+├── RuntimeFolderError (OSError)
 ├── ScrapError
 │   ├── MissingLibraryError (ImportError)
 │   ├── MissingPathScrapError (FileNotFoundError)
@@ -118,6 +119,9 @@ from nbprod.core.errors.jobs import (
     MissingScrapError,
     UnknownJobError,
     UnusableScrapError,
+)
+from nbprod.core.errors.kernels import (
+    RuntimeFolderError,
 )
 from nbprod.core.errors.ml import (
     DataNotFoundError,
@@ -294,6 +298,7 @@ __all__ = [
     "RollbackError",
     "RunExistsError",
     "RunNotSucceededError",
+    "RuntimeFolderError",
     "ScaffoldError",
     "ScrapError",
     "ScrapNameError",
