@@ -1,23 +1,30 @@
 """Record where a run's result will come from, before it starts."""
 
+import contextlib
 import getpass
 import os
 import platform
 import re
 import socket
 import subprocess
-import sys
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
+from typing import Self
 
 import nbprod
 from nbprod.core.digest import digest_file, digest_folder
 from nbprod.core.json import JSON
+from nbprod.core.plugins import PathState, path_state
 from nbprod.core.runs import Lineage
 
 #: Larger data is fingerprinted by the template that reads it (scrap `data_fingerprint`).
 _LARGEST_INPUT = 2 * 1024**3
 _DIST_INFO = ".dist-info"
+#: How git's answer begins where it names the commit.
+_COMMIT = "# branch.oid "
+#: What git gets on a slow disk; a run starts without its answer then.
+_PATIENCE_SECONDS = 20
 
 
 def packages() -> tuple[str, ...]:
@@ -26,9 +33,14 @@ def packages() -> tuple[str, ...]:
     Both stand in the name of a distribution's folder, by the specification for recording
     installed projects; opening 200 METADATA files instead takes 75 ms of every run.
     """
+    return _packages(path_state())
+
+
+@lru_cache(maxsize=1)
+def _packages(state: PathState) -> tuple[str, ...]:
     found: dict[str, str] = {}
-    for entry in sys.path:
-        for folder in _distributions(Path(entry or ".")):
+    for entry, _ in state:
+        for folder in _distributions(Path(entry)):
             name, _, version = folder.removesuffix(_DIST_INFO).partition("-")
             name = re.sub(r"[-_.]+", "-", name).lower()
             found.setdefault(name, version)  # the first on the path is the one that is imported
@@ -55,6 +67,54 @@ def user() -> str:
         return str(os.getuid())
 
 
+class GitLook:
+    """Asks git what is checked out, beside whatever else is done meanwhile."""
+
+    def __init__(self, root: Path) -> None:
+        self._process: subprocess.Popen[str] | None = None
+        if "GIT_DIR" not in os.environ and not _is_in_repository(root):
+            return  # not worth a process
+        # Scripts may have set what colours or columns the answer: porcelain ignores both.
+        command = ["git", "-C", str(root), "status", "--porcelain=v2", "--branch"]
+        with contextlib.suppress(OSError):  # git is not installed
+            self._process = subprocess.Popen(
+                [*command, "--untracked-files=no"],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                text=True,
+                env=os.environ | {"GIT_OPTIONAL_LOCKS": "0"},
+            )
+
+    def result(self) -> tuple[str | None, bool | None]:
+        """Return the commit and whether tracked files differ from it; Nones without either."""
+        if self._process is None:
+            return None, None
+        try:
+            answer, _ = self._process.communicate(timeout=_PATIENCE_SECONDS)
+        except (subprocess.SubprocessError, OSError, UnicodeDecodeError):
+            return None, None
+        lines = answer.splitlines()
+        heads = [line for line in lines if line.startswith(_COMMIT)]
+        if self._process.returncode or not heads or heads[0].endswith("(initial)"):
+            return None, None
+        return heads[0].removeprefix(_COMMIT), any(not line.startswith("#") for line in lines)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Let go of git, which may not have answered yet."""
+        if self._process is not None:
+            if self._process.poll() is None:
+                self._process.kill()
+            self._process.communicate()
+
+
+def _is_in_repository(root: Path) -> bool:
+    return any((folder / ".git").exists() for folder in (root, *root.parents))
+
+
 def collect(
     *,
     template_digest: str,
@@ -62,6 +122,7 @@ def collect(
     models: Mapping[str, str],
     root: Path,
     environment_digest: str,
+    git: GitLook,
 ) -> Lineage:
     """Return the lineage of a run that is about to start.
 
@@ -71,11 +132,13 @@ def collect(
         models: parameter -> digest of the registered model it was resolved to.
         root: the workspace.
         environment_digest: of the installed packages.
+        git: begun before, so that it has answered by now.
     """
-    commit, is_dirty = git_state(root)
+    data = fingerprints(values, root, skip=models)
+    commit, is_dirty = git.result()
     return Lineage(
         template_digest=template_digest,
-        data_fingerprints=fingerprints(values, root, skip=models),
+        data_fingerprints=data,
         models=dict(models),
         git_commit=commit,
         git_dirty=is_dirty,
@@ -114,24 +177,3 @@ def _is_small(folder: Path) -> bool:
         if count > 10_000 or total > _LARGEST_INPUT:
             return False
     return True
-
-
-def git_state(root: Path) -> tuple[str | None, bool | None]:
-    """Return the commit checked out at `root` and whether tracked files differ from it."""
-    try:
-        commit = _git(root, "rev-parse", "HEAD").strip()
-        changed = _git(root, "status", "--porcelain", "--untracked-files=no")
-    except (OSError, subprocess.SubprocessError):
-        return None, None  # not a repository, no commit yet, or git is not installed
-    return commit, bool(changed.strip())
-
-
-def _git(root: Path, *arguments: str) -> str:
-    return subprocess.run(
-        ["git", "-C", str(root), *arguments],
-        check=True,
-        capture_output=True,
-        text=True,
-        timeout=20,
-        env=os.environ | {"GIT_OPTIONAL_LOCKS": "0"},
-    ).stdout

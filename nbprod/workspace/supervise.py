@@ -82,9 +82,10 @@ class Supervisor:
             interrupted = stack.enter_context(cancelled_by_signals(cancel))
             try:
                 gpus = self._take_devices(run, template)
-                stack.callback(self.store.gpus.release, run.id, run.fence)
+                if gpus:
+                    stack.callback(self.store.gpus.release, run.id, run.fence)
                 beats = beating(
-                    lambda: self._renew(run),
+                    lambda: self._renew(run, has_devices=bool(gpus)),
                     lease=self.lease,
                     holder=f"run {run.id}",
                     on_lost=cancel.set,
@@ -119,9 +120,12 @@ class Supervisor:
         wanted = Gpus(preferred=1) if says_nothing else template.front_matter.resources.gpus
         if not (wanted.required or wanted.preferred):
             return ()
+        here = inventory()
+        if not (here or wanted.required):
+            return ()  # one if there is one, and there is none
         return self.store.gpus.take(
             lineages.host(),
-            inventory(),
+            here,
             required=wanted.required,
             preferred=wanted.preferred,
             run=run.id,
@@ -253,9 +257,10 @@ class Supervisor:
         except Exception as second:  # noqa: BLE001 - the first error is the one to raise
             logger.warning("run %s could not be recorded as failed: %s", run.id, second)
 
-    def _renew(self, run: Run) -> bool:
+    def _renew(self, run: Run, *, has_devices: bool) -> bool:
         is_mine = self.store.runs.heartbeat(run.id, run.fence, lease=self.lease)
-        self.store.gpus.renew(run.id, run.fence, lease=self.lease)
+        if has_devices:
+            self.store.gpus.renew(run.id, run.fence, lease=self.lease)
         return is_mine
 
 

@@ -171,14 +171,15 @@ class Workspace:
             downloads=self.root / ".nbprod" / "downloads",
         )
         bound = found.bind(inputs.given, mode=mode or Mode.STRICT, allow_unknown=allow_unknown)
-        environment = self.store.runs.save_environment(lineages.packages())
-        lineage = lineages.collect(
-            template_digest=found.digest,
-            values=bound.values,
-            models=inputs.models,
-            root=self.root,
-            environment_digest=environment,
-        )
+        with lineages.GitLook(self.root) as git:
+            lineage = lineages.collect(
+                template_digest=found.digest,
+                values=bound.values,
+                models=inputs.models,
+                root=self.root,
+                environment_digest=self.store.runs.save_environment(lineages.packages()),
+                git=git,
+            )
         run = Run(
             id=new_id(self._clock.now()),
             template=self._recorded_name(found),
