@@ -74,7 +74,9 @@ def test_the_pins_are_what_is_installed() -> None:
     assert differing == {}
 
 
-@pytest.mark.parametrize("name", ["constraints.txt", "constraints-mlflow.txt"])
+@pytest.mark.parametrize(
+    "name", ["constraints.txt", "constraints-mlflow.txt", "constraints-ploomber.txt"]
+)
 def test_pins_are_names_and_versions_only(name: str) -> None:
     lines = (ROOT / name).read_text().splitlines()
 
