@@ -20,6 +20,9 @@ for _number in (signal.SIGINT, signal.SIGHUP):
         is_interrupt = _number is signal.SIGINT
         signal.signal(_number, signal.default_int_handler if is_interrupt else signal.SIG_DFL)
 
+# Nothing stays behind but where a test asks for it, with a runtime folder of its own.
+os.environ["NBPROD_WARM"] = "off"
+
 #: root ignores file modes, and PostgreSQL refuses to run as root: "nobody" stands in.
 NOBODY = 65534
 AS_NOBODY = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--")

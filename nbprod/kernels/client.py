@@ -11,6 +11,7 @@ import struct
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -262,6 +263,7 @@ def _ask(
     """Return the answer to a message, within `ANSWER_SECONDS`; close the connection on trouble."""
     deadline = time.monotonic() + ANSWER_SECONDS
     inbox = inbox or Inbox(peer)
+    received = None
     try:
         send(peer, message, descriptors)
         peer.setblocking(False)
@@ -270,23 +272,22 @@ def _ask(
             waiting.register(peer, select.POLLIN)
             if not waiting.poll(max(deadline - time.monotonic(), 0) * 1000):
                 raise TimeoutError
-            try:
+            with suppress(BlockingIOError):
                 received = inbox.receive()
-            except BlockingIOError:
-                continue
-            if received is None:
-                # It left between our connection and its answer.
-                return Refused(reason="its zygote left without an answer", is_stale=True), []
-            return received
+                break
     except TimeoutError as error:
         launch.put_down(_pid_of(peer), key)
         peer.close()
         reason = f"its zygote did not answer within {ANSWER_SECONDS:.0f} s"
         raise NotWarmError(reason) from error
+    except (BrokenPipeError, ConnectionResetError):
+        inbox.close()
     except (OSError, BadMessageError) as error:
         inbox.close()
         peer.close()
         raise NotWarmError(f"its zygote's answer could not be read ({error})") from error
+    # None: it left between our connection and its answer, as one does that is out of date.
+    return received or (Refused(reason="its zygote left without an answer", is_stale=True), [])
 
 
 def _wait_until_left(place: _Place) -> None:

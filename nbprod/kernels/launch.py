@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from nbprod.core.errors import RuntimeFolderError
+from nbprod.kernels.mark import room
 from nbprod.kernels.places import FOLDER_VARIABLE, is_locked, log_path, runtime_folder
 from nbprod.kernels.settings import KernelSettings
 
@@ -134,7 +135,7 @@ def _start(key: str, command: list[str], environment: Mapping[str, str]) -> None
             stdout=log,
             stderr=log,
             cwd="/",
-            env=_of_no_run(environment),
+            env=_of_no_run(environment) | room(),
             start_new_session=True,
             timeout=30,
             check=True,
