@@ -349,9 +349,10 @@ def _iso(t: float | None) -> str | None:
     return None if t is None else datetime.fromtimestamp(t, UTC).isoformat()
 
 
-def write_notebook(notebook: "NotebookNode", path: Path) -> str:
+def write_notebook(notebook: "NotebookNode", path: Path, *, is_final: bool = False) -> str:
     """Write a notebook whole or not at all, and return the sha256 of its bytes.
 
+    A final one is read-only from the moment it is there, which tells it from one under way.
     The text is nbformat's own, without its validation, which takes seconds on a large notebook
     and only logs what it finds.
     """
@@ -368,6 +369,8 @@ def write_notebook(notebook: "NotebookNode", path: Path) -> str:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
+            if is_final:
+                os.fchmod(file.fileno(), 0o444)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

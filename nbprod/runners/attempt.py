@@ -10,6 +10,8 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +21,7 @@ from nbprod.core.runner import JOURNAL_FILE, NOTEBOOK_FILE, AttemptRequest
 from nbprod.core.runs import RunStatus
 from nbprod.notebook.journal import Journal
 from nbprod.notebook.kernel import RUN_FOLDER_VARIABLE, RUN_VARIABLE, WORKSPACE_VARIABLE
+from nbprod.runners.line import AttemptLine
 from nbprod.runners.processes import die_with_parent, end_all
 from nbprod.runners.watch import Ending, Watch
 
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
 DONE, UNSUCCESSFUL, IO_ERROR, ORPHANED = 0, 1, 74, 75
 #: pid of the process that must live for the attempt to go on.
 SUPERVISOR_VARIABLE = "NBPROD_SUPERVISOR"
+#: What the supervisor is woken for; the rest it finds when it looks.
+_RINGING = frozenset({EventType.RUN_STARTED, EventType.RUN_FINISHED, EventType.NOTEBOOK_WRITTEN})
 #: papermill's HDFS handler loads pyarrow and NumPy for this, 0.1 s; an attempt's files are local.
 HDFS = "pyarrow.fs"
 
@@ -46,11 +51,15 @@ def main(argv: list[str]) -> int:
     os.environ[RUN_VARIABLE] = request.run
     os.environ[RUN_FOLDER_VARIABLE] = str(request.folder)
     os.environ[WORKSPACE_VARIABLE] = str(request.workspace)
-    watch = _start_watch(request)
+    line = AttemptLine.take() if SUPERVISOR_VARIABLE in os.environ else None
+    watch = _start_watch(request, line)
     try:
-        with Journal(request.folder / JOURNAL_FILE) as journal:
+        with Journal(request.folder / JOURNAL_FILE, after=_waker(line)) as journal:
+            if line is not None:
+                _leave_with_supervisor(line, journal, request)
             outcome = execute(request, journal, watch)
-        _write_notebook(request, outcome)
+            _write_notebook(request, outcome, journal)
+            _end_kernel(outcome, journal)
     except OSError as error:
         # The journal says no more from here on; the supervisor completes it from the exit status.
         _complain(error)
@@ -117,7 +126,27 @@ def _default_kernel(notebook: Any) -> str | None:
     return None if notebook.metadata.get("kernelspec", {}).get("name") else "python3"
 
 
-def _start_watch(request: AttemptRequest) -> Watch:
+def _waker(line: AttemptLine | None) -> Callable[[Event], None]:
+    """Return what to do after each event that is in the journal."""
+
+    def wake(event: Event) -> None:
+        if line is not None and event.type in _RINGING:
+            line.ring()
+
+    return wake
+
+
+def _leave_with_supervisor(line: AttemptLine, journal: Journal, request: AttemptRequest) -> None:
+    def leave() -> None:
+        # What is ended now would be told as if the notebook had done it.
+        journal.silence()
+        end_all(request.folder)
+        os._exit(ORPHANED)
+
+    line.when_over(leave, supervisor=int(os.environ[SUPERVISOR_VARIABLE]))
+
+
+def _start_watch(request: AttemptRequest, line: AttemptLine | None) -> Watch:
     supervisor = int(os.environ.get(SUPERVISOR_VARIABLE, "0")) or None
 
     def leave() -> None:
@@ -125,12 +154,15 @@ def _start_watch(request: AttemptRequest) -> Watch:
         os._exit(ORPHANED)
 
     watch = Watch(
-        timeout=request.timeout, grace=request.grace, supervisor=supervisor, on_orphaned=leave
+        timeout=request.timeout,
+        grace=request.grace,
+        supervisor=supervisor if line is None else None,
+        on_orphaned=leave,
     )
     for signum in (signal.SIGTERM, signal.SIGINT):
         # A function, not SIG_IGN: the kernel would inherit that and could not be interrupted.
         signal.signal(signum, lambda *_: watch.request(Ending.CANCELLED))
-    if supervisor is not None:
+    if line is None and supervisor is not None:
         # Sooner than the watch's next look; what it must not do is kill us before we have
         # ended what we started.
         die_with_parent(supervisor, signal.SIGTERM)
@@ -138,11 +170,26 @@ def _start_watch(request: AttemptRequest) -> Watch:
     return watch
 
 
-def _write_notebook(request: AttemptRequest, outcome: "Outcome") -> None:
+def _write_notebook(request: AttemptRequest, outcome: "Outcome", journal: Journal) -> None:
     from nbprod.notebook.rendering import write_notebook
 
-    if outcome.rendering is not None:
-        write_notebook(outcome.rendering.notebook(), request.folder / NOTEBOOK_FILE)
+    if outcome.rendering is None:
+        return
+    path = request.folder / NOTEBOOK_FILE
+    try:
+        digest = write_notebook(outcome.rendering.notebook(), path, is_final=True)
+    except OSError:
+        outcome.end_kernel()
+        raise
+    size = path.stat().st_size
+    journal.append(EventType.NOTEBOOK_WRITTEN, digest=digest, size_bytes=size)
+
+
+def _end_kernel(outcome: "Outcome", journal: Journal) -> None:
+    """End the kernel, for which nobody waits any more, and journal how that went."""
+    ended = outcome.end_kernel()
+    if ended is not None:
+        journal.append(EventType.KERNEL_ENDED, **asdict(ended))
 
 
 def _log(event: Event) -> None:

@@ -1,97 +1,126 @@
-"""nbclient's client, whose outputs become events of the journal instead of going to a notebook."""
+"""Sends a cell to the kernel and turns what comes back into events of the journal."""
 
-import asyncio
+import logging
+import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionComplete, DeadKernelError
 
 from nbprod.core.events import EventType
 from nbprod.core.scraps import PROGRESS_MIME, SCRAP_METADATA, SCRAP_MIME_PREFIX, STOP_MIME
 from nbprod.notebook.rendering import is_scrap
+from nbprod.runners.kernel import Kernel
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
 
+logger = logging.getLogger(__name__)
+
+#: Seconds that a cell's last outputs may stay away after its result: after a flood of outputs
+#: they lie in the queue for long, and giving up would lose them silently.
+LAST_OUTPUTS = 60.0
+
+
+class CellTimedOutError(Exception):
+    """A cell ran for longer than one cell may. Internal."""
+
+
+@dataclass(slots=True)
+class _Request:
+    """A cell under way."""
+
+    id: str
+    answer: dict[str, Any] | None = None  #: content of its execute_reply
+    is_idle: bool = False
+
 
 class JournalingClient(NotebookClient):
-    """Executes cells; `note(type, **fields)` gets every event."""
+    """Executes cells; `note(type, **fields)` gets every event.
+
+    Of nbclient's client it uses the part that stands in for a front end: the state of widgets,
+    and the output widgets that take outputs for themselves.
+    """
 
     def __init__(
-        self, notebook: "NotebookNode", *, note: Callable[..., None], **options: Any
+        self,
+        notebook: "NotebookNode",
+        *,
+        note: Callable[..., None],
+        tick: Callable[[], float | None] = lambda: None,
     ) -> None:
-        # A cell's last messages may lie in the queue for longer than nbclient's 4 s after a flood
-        # of outputs; giving up then would lose them silently.
-        super().__init__(notebook, iopub_timeout=60, record_timing=False, **options)
+        super().__init__(notebook)
         self._note = note
+        #: Called between messages; returns in how many seconds it wants to be called at the latest.
+        self._tick = tick
+        self._kernel: Kernel | None = None
         self._cell_of: dict[str, int] = {}
         self._clears: set[int] = set()
-        self._process: Any = None
-        self.reply: dict[str, Any] = {}  #: content of the last execute_reply
+        self.reply: dict[str, Any] = {}  #: content of the last cell's execute_reply
         self.stop_reason: str | None = None
-        self.failure: OSError | None = None  #: the journal's
 
-        def keep_reply(*, execute_reply: Mapping[str, Any], **_: Any) -> None:
-            self.reply = dict(execute_reply["content"])
+    def use(self, kernel: Kernel) -> None:
+        """Send cells to this kernel, which has started."""
+        self._kernel = kernel
+        self.kc = kernel.client
 
-        self.on_cell_executed = keep_reply
+    def run_cell(
+        self, source: str, index: int, *, keeps_going: bool = False, timeout: float | None = None
+    ) -> dict[str, Any]:
+        """Run one cell and return the kernel's answer, when all its outputs are noted.
 
-    def kernel_pid(self) -> int | None:
-        """Return the kernel's pid where it is our child."""
-        self._process = getattr(getattr(self.km, "provisioner", None), "process", None)
-        return getattr(self._process, "pid", None)
+        Args:
+            source: its code.
+            index: its number in the notebook, from 0.
+            keeps_going: an error in it is expected.
+            timeout: seconds it may take.
 
-    def kernel_exit(self) -> int | None:
-        """Return the exit status of the dead kernel, negative for a signal; None if unknown."""
-        return None if self._process is None else self._process.poll()
-
-    async def _async_poll_output_msg(
-        self, parent_msg_id: str, cell: "NotebookNode", cell_index: int
-    ) -> None:
-        """Read messages until the cell is idle.
-
-        Unlike nbclient's own, outputs that a thread of an earlier cell sends now are kept, at that
-        cell, and a journal that cannot be written ends the run now and not when the cell does.
+        Raises:
+            KernelGoneError: the kernel died.
+            CellTimedOutError: the cell runs still.
         """
-        self._cell_of[parent_msg_id] = cell_index
-        kernel: Any = self.kc
-        while True:
-            message = await kernel.iopub_channel.get_msg(timeout=None)
-            parent = message["parent_header"].get("msg_id")
-            index = self._cell_of.get(parent)
-            if index is None:
-                continue
-            try:
-                self.process_message(message, self.nb.cells[index], index)
-            except CellExecutionComplete:
-                if parent == parent_msg_id:
-                    return
-            except OSError as error:
-                self.failure = error
-                if self.task_poll_for_reply is not None:
-                    self.task_poll_for_reply.cancel()
-                return
+        assert self._kernel is not None
+        self.stop_reason, self.reply = None, {}
+        code = self._kernel.client.execute(source, stop_on_error=not keeps_going)
+        request = _Request(code)
+        self._cell_of[request.id] = index
+        self._kernel.is_busy = True
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while request.answer is None or not request.is_idle:
+            wake = self._tick()
+            left = None if deadline is None else deadline - time.monotonic()
+            if left is not None and left <= 0:
+                if request.answer is None:
+                    raise CellTimedOutError
+                logger.warning("cell %d: the end of its outputs did not come", index + 1)
+                break
+            for channel, message in self._kernel.messages(_soonest(wake, left)):
+                if channel == "iopub":
+                    self._take(message, request)
+                elif message["parent_header"].get("msg_id") == request.id:
+                    request.answer = message["content"]
+                    deadline = time.monotonic() + LAST_OUTPUTS
+        self._kernel.is_busy = False
+        self.reply = request.answer or {}
+        return self.reply
 
-    async def _async_poll_kernel_alive(self) -> None:
-        while True:
-            await asyncio.sleep(0.2)
-            try:
-                await self._async_check_alive()
-            except DeadKernelError:
-                # What it sent before it died may still be in the socket.
-                await asyncio.sleep(0.2)
-                if self.task_poll_for_reply is not None:
-                    self.task_poll_for_reply.cancel()
-                return
+    def _take(self, message: dict[str, Any], request: _Request) -> None:
+        """Note an output. One of an earlier cell's thread is kept, at that cell."""
+        parent = message["parent_header"].get("msg_id")
+        index = self._cell_of.get(parent)
+        if index is None:
+            return
+        kind, content = message["msg_type"], message["content"]
+        if kind != "status":
+            self._note_message(message, index)
+        elif parent == request.id and content["execution_state"] == "idle":
+            request.is_idle = True
 
-    def process_message(self, msg: dict[str, Any], cell: "NotebookNode", cell_index: int) -> None:
+    def _note_message(self, msg: dict[str, Any], cell_index: int) -> None:
         kind, content = msg["msg_type"], msg["content"]
         display_id = (content.get("transient") or {}).get("display_id")
         match kind:
-            case "status":
-                if content["execution_state"] == "idle":
-                    raise CellExecutionComplete
             case "clear_output":
                 self._clear(msg, cell_index)
             case "update_display_data":
@@ -147,6 +176,10 @@ class JournalingClient(NotebookClient):
             self._note(EventType.OUTPUT_CLEARED, cell=cell_index)
         fields = {} if display_id is None else {"display_id": display_id}
         self._note(EventType.OUTPUT, cell=cell_index, output=output, **fields)
+
+
+def _soonest(*seconds: float | None) -> float | None:
+    return min((each for each in seconds if each is not None), default=None)
 
 
 def _output_of(msg: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from nbprod.core.scraps import ScrapDeclaration
 from nbprod.notebook.rendering import Rendering
 from nbprod.notebook.scraps import check_contract, read_scraps
 from nbprod.runners.finish import run_finished
+from nbprod.runners.kernel import KernelEnd
 from nbprod.runners.kernel_run import KernelRun
 from nbprod.runners.watch import Watch
 
@@ -34,6 +35,8 @@ class Outcome:
     reason: str = ""
     error: CellError | None = None
     rendering: Rendering | None = None
+    #: Ends the kernel, which outlives the run by its `atexit` handlers; its result is KERNEL_ENDED.
+    end_kernel: Callable[[], KernelEnd | None] = lambda: None
 
 
 class NbprodEngine:
@@ -77,11 +80,13 @@ class NbprodEngine:
         """Execute every cell and return the executed notebook, a copy.
 
         `record` gets each event (the journal's `write`), `started` the fields of RUN_STARTED,
-        `watch` the pid of the kernel. `output_path` is papermill's; papermill writes to it.
+        `watch` the pid of the kernel. Who passes `record` calls `outcome.end_kernel()` afterwards.
+        `output_path` is papermill's; papermill writes to it.
         """
         from papermill.engines import NotebookExecutionManager
 
         outcome = Outcome() if outcome is None else outcome
+        watch = watch or Watch()
         rendering = outcome.rendering = outcome.rendering or Rendering(nb)
         # Only for its progress bar: without a path its two saves per cell do nothing.
         bar = NotebookExecutionManager(
@@ -101,18 +106,28 @@ class NbprodEngine:
             nb,
             kernel_name=kernel_name,
             note=note,
-            watch=watch or Watch(),
+            watch=watch,
             start_timeout=start_timeout,
             started=started or {},
         )
+        outcome.end_kernel = run.end_kernel
         try:
             outcome.status, outcome.reason, outcome.error = run.execute()
+            _hold_to_contract(outcome, rendering, contract)
+            watch.settle()
+            note(
+                run_finished(
+                    outcome.status, outcome.reason, outcome.error, stopped=rendering.stopped
+                )
+            )
+        except BaseException:
+            run.end_kernel(patience=0)
+            raise
         finally:
             bar.cleanup_pbar()
-        _hold_to_contract(outcome, rendering, contract)
-        note(run_finished(outcome.status, outcome.reason, outcome.error, stopped=rendering.stopped))
         if record is not None:
             return nb
+        run.end_kernel()
         return _for_papermill(rendering.notebook(), outcome)
 
 

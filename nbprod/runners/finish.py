@@ -5,6 +5,7 @@ Used by the runner, and by whoever finds a run whose supervisor vanished.
 
 import json
 import logging
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,8 @@ def finish(
 
     `finished` is its RUN_FINISHED event where one is known; else the journal is searched, and one
     that lacks it is completed with `status` and `reason`. The executed notebook is rendered where
-    the attempt left none, and made read-only. Calling it again changes nothing.
+    the attempt left none or one from while it ran, and made read-only. Calling it again changes
+    nothing.
     """
     if finished is None:
         finished = _last_word(folder) or _complete(folder, status, reason, error)
@@ -45,12 +47,11 @@ def finish(
     reason = str(finished.fields.get("reason", ""))
     error = _error_of(finished)
     path = folder / NOTEBOOK_FILE
-    if not path.exists():
+    if not _is_final(path):
         problem = _render(folder, finished)
         if problem:
             reason = f"{reason} The executed notebook could not be written: {problem}."
             return AttemptResult(status=status, reason=reason, error=error)
-    path.chmod(0o444)
     return AttemptResult(
         status=status,
         reason=reason,
@@ -59,6 +60,14 @@ def finish(
         notebook_digest=digest_file(path),
         stopped=_stopped(finished),
     )
+
+
+def _is_final(path: Path) -> bool:
+    """Say whether the attempt wrote its last word there, and not only how far it had come."""
+    try:
+        return not path.stat().st_mode & stat.S_IWUSR
+    except FileNotFoundError:
+        return False
 
 
 def _last_word(folder: Path) -> Event | None:
@@ -148,6 +157,8 @@ def _render(folder: Path, finished: Event) -> str:
     import nbformat
 
     template = _template(folder)
+    for torn in folder.glob(f".{NOTEBOOK_FILE}.*"):
+        torn.unlink(missing_ok=True)  # whoever wrote it was killed before it was whole
     problem = ""
     for keeps_outputs in (True, False):
         try:
@@ -161,10 +172,12 @@ def _render(folder: Path, finished: Event) -> str:
             for event in (*events, finished):
                 if keeps_outputs or not _is_heavy(event):
                     rendering.apply(event)
-            write_notebook(rendering.notebook(), folder / NOTEBOOK_FILE)
+            write_notebook(rendering.notebook(), folder / NOTEBOOK_FILE, is_final=True)
         except OSError as error:
             problem = str(error)
             release(folder)
+            # One from while it ran takes space, and would say for ever that it runs.
+            (folder / NOTEBOOK_FILE).unlink(missing_ok=True)
         else:
             return ""
     return problem

@@ -3,19 +3,17 @@
 import logging
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeAlias
-
-import zmq
-from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
 from nbprod.core.events import Event, EventType
 from nbprod.core.runs import CellError, RunStatus
 from nbprod.core.scraps import SCRAP_METADATA, SCRAP_MIME_PREFIX
-from nbprod.runners.client import JournalingClient
-from nbprod.runners.processes import death_pact, explain_exit
-from nbprod.runners.watch import Ending, Watch
+from nbprod.runners.client import CellTimedOutError, JournalingClient
+from nbprod.runners.kernel import Kernel, KernelEnd, KernelGoneError
+from nbprod.runners.processes import explain_exit
+from nbprod.runners.watch import Ending, Watch, in_words
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -54,14 +52,16 @@ del _nbprod_prepare
 """
 
 
-#: How often a kernel is started that dies before it answers.
+#: How often a kernel is started that dies before it answers: whoever starts a kernel picks free TCP
+#: ports and the kernel takes them a second later; of many that start on one machine, one may find
+#: its port taken, and dies of it.
 KERNEL_STARTS = 3
-#: jupyter_client's word for it, as opposed to one that takes too long.
-DIED = "Kernel died before replying"
+#: Seconds a kernel gets for its `atexit` handlers before it is ended with force.
+PATIENCE = 5.0
 
 
 class KernelRun:
-    """Executes one notebook in one kernel. Used once."""
+    """Executes one notebook in one kernel. Used once: `execute`, then `end_kernel`."""
 
     def __init__(
         self,
@@ -70,21 +70,26 @@ class KernelRun:
         kernel_name: str,
         note: Callable[[Event], None],
         watch: Watch,
-        start_timeout: int,
+        start_timeout: float,
         started: Mapping[str, Any],
+        cell_timeout: float | None = None,
+        tick: Callable[[], float | None] = lambda: None,
     ) -> None:
         self._notebook = notebook
         self._kernel_name = kernel_name
         self._note = note
         self._watch = watch
+        self._start_timeout = start_timeout
         self._started = started
-        self._client = JournalingClient(
-            notebook, note=self._event, kernel_name=kernel_name, startup_timeout=start_timeout
-        )
-        self._running: int | None = None
+        self._cell_timeout = cell_timeout
+        self._client = JournalingClient(notebook, note=self._event, tick=tick)
+        self._kernel: Kernel | None = None
+        self._has_run = False  #: a cell did
 
     def execute(self) -> End:
         """Run every cell and say how it ended: the status, a sentence, the error if any.
+
+        The kernel lives on: whoever waits for the result need not wait for its end.
 
         Raises:
             OSError: when the journal could not be written.
@@ -95,69 +100,62 @@ class KernelRun:
             kernel=self._kernel_name,
             **self._started,
         )
-        client = self._client
         try:
-            with self._kernel():
-                self._watch.kernel = client.kernel_pid()
-                self._prepare_kernel()
-                ending = self._run_cells()
-                if ending[2] is None:
-                    self._keep_metadata()
-                return ending
+            kernel = self._start_kernel()
+            self._client.use(kernel)
+            ending = self._run_cells()
+            if ending[2] is None:
+                self._keep_metadata()
+            return ending
         except OSError:
             raise
         except Exception as error:
-            if client.failure is not None:
-                raise client.failure from error
             if self._watch.ending is not None:
                 return self._ended_early(None)
             logger.exception("the kernel could not be used")
             reason = f"The kernel {self._kernel_name or 'python3'!r} could not be started: {error}"
             return RunStatus.FAILED, reason, CellError(type=type(error).__name__, message=reason)
 
-    @contextmanager
-    def _kernel(self) -> Iterator[None]:
-        """Start the kernel, once more where it died before it could answer; end it afterwards.
+    def end_kernel(self, *, patience: float = PATIENCE) -> KernelEnd | None:
+        """End the kernel so that its `atexit` handlers run; None where there is none to end."""
+        kernel, self._kernel = self._kernel, None
+        if kernel is None:
+            return None
+        try:
+            return kernel.end(patience=patience)
+        finally:
+            self._watch.kernel = None
 
-        Whoever starts a kernel picks free TCP ports and the kernel takes them a second later: of
-        many that start on one machine, one may find its port taken, and dies of it.
-        """
-        client = self._client
-        with ExitStack() as stack:
-            for left in reversed(range(KERNEL_STARTS)):
-                manager: Any = client.create_kernel_manager()
-                client.km = manager
-                manager.context.setsockopt(zmq.RCVHWM, 0)  # the other end of PREPARE_KERNEL
-                try:
-                    stack.enter_context(client.setup_kernel(**self._binding()))
-                    break
-                except RuntimeError as error:
-                    if not left or self._watch.ending is not None or DIED not in str(error):
-                        raise
-                    logger.warning("the kernel died as it started; it is started again")
-            yield
-
-    def _event(self, kind: EventType, **fields: Any) -> None:
-        self._note(Event(type=kind, t=time.time(), fields=fields))
-
-    def _binding(self) -> dict[str, Any]:
-        """Return what ties the kernel's life to ours, where the kernel is our child."""
-        spec: Any = self._client.km.kernel_spec if self._client.km else None
-        provisioner = ((spec.metadata if spec else None) or {}).get("kernel_provisioner") or {}
-        if provisioner.get("provisioner_name", "local-provisioner") != "local-provisioner":
-            return {}
-        return {"preexec_fn": death_pact()}
-
-    def _prepare_kernel(self) -> None:
-        client = self._client
-        kernel: Any = client.kc
-        info = client.wait_for_reply(kernel.kernel_info())
-        language = ((info or {}).get("content") or {}).get("language_info") or {}
+    def _start_kernel(self) -> Kernel:
+        for left in reversed(range(KERNEL_STARTS)):
+            kernel = self._kernel = Kernel(self._kernel_name)
+            try:
+                self._launch(kernel)
+                description = kernel.wait_until_heard(self._start_timeout)
+                break
+            except KernelGoneError as error:
+                kernel.end(patience=0)
+                if not left or self._watch.ending is not None:
+                    raise RuntimeError("Kernel died before replying to kernel_info") from error
+                logger.warning("the kernel died as it started; it is started again")
+        language = description.get("language_info") or {}
         if language:
             self._event(EventType.METADATA, metadata={"language_info": language})
         if language.get("name") == "python":
-            request = kernel.execute(PREPARE_KERNEL, silent=True, store_history=False)
-            client.wait_for_reply(request)
+            # Nobody waits for the answer: cells queue up behind it.
+            kernel.client.execute(PREPARE_KERNEL, silent=True, store_history=False)
+        return kernel
+
+    def _launch(self, kernel: Kernel) -> None:
+        try:
+            kernel.launch()
+        except OSError as error:
+            # Not one of the journal's, which would end the run in another way.
+            raise RuntimeError(str(error)) from error
+        self._watch.kernel = kernel.pid  # from here on it can be cancelled
+
+    def _event(self, kind: EventType, **fields: Any) -> None:
+        self._note(Event(type=kind, t=time.time(), fields=fields))
 
     def _run_cells(self) -> End:
         for index, cell in enumerate(self._notebook.cells):
@@ -169,30 +167,30 @@ class KernelRun:
             if SKIP_TAGS & set(cell.metadata.get("tags", [])):
                 self._event(EventType.CELL_FINISHED, cell=index, status="skipped")
                 continue
-            self._running = index
             end = self._run_cell(cell, index)
-            self._running = None
             if end is not None:
                 return end
         return RunStatus.SUCCEEDED, "Every cell finished.", None
 
     def _run_cell(self, cell: "NotebookNode", index: int) -> End | None:
         """Run one cell; None when the next one may start."""
-        client = self._client
-        client.stop_reason = None
+        if not cell.source.strip():
+            self._client.reply = {}
+            self._finish_cell(index, "ok")
+            return None
+        self._has_run = True
+        keeps_going = "raises-exception" in cell.metadata.get("tags", [])
         try:
-            client.execute_cell(cell, index)
-        except CellExecutionError as error:
-            if client.failure is not None:
-                raise client.failure from error
+            reply = self._client.run_cell(
+                cell.source, index, keeps_going=keeps_going, timeout=self._cell_timeout
+            )
+        except KernelGoneError:
+            return self._kernel_died(index)
+        except CellTimedOutError:
+            return self._cell_timed_out(index)
+        if reply.get("status") == "error" and not keeps_going:
             return self._cell_raised(index)
-        except (DeadKernelError, CellTimeoutError) as error:
-            if client.failure is not None:
-                raise client.failure from error
-            return self._kernel_died(index, error)
-        if client.failure is not None:
-            raise client.failure
-        if any(item.get("source") == "ask_exit" for item in client.reply.get("payload") or []):
+        if any(item.get("source") == "ask_exit" for item in reply.get("payload") or []):
             return self._exited(index, "exit()")
         self._finish_cell(index, "ok")
         return None
@@ -236,28 +234,30 @@ class KernelRun:
             f"Cell {index + 1} called {call}, so the cells below it were not run. "
             "To end a run early on purpose, call nbprod.stop(reason)."
         )
-        self._show_error(index, "SystemExit", reason)
-        self._finish_cell(index, "error")
-        return RunStatus.FAILED, reason, CellError(type="SystemExit", message=reason, cell=index)
+        return self._failed(index, "SystemExit", reason)
 
-    def _kernel_died(self, index: int, error: Exception) -> End:
+    def _kernel_died(self, index: int) -> End:
         if self._watch.ending is not None:
             self._finish_cell(index, "interrupted")
             return self._ended_early(index)
-        code = self._client.kernel_exit()
-        if code is None:
-            kind = "KernelUnreachable"
-            reason = f"The kernel stopped answering while cell {index + 1} was running: {error}"
-        else:
-            kind = "KernelDied"
-            reason = f"The kernel died ({explain_exit(code)}) while cell {index + 1} was running."
+        code = None if self._kernel is None else self._kernel.exit_code()
+        how = "" if code is None else f" ({explain_exit(code)})"
+        reason = f"The kernel died{how} while cell {index + 1} was running."
+        return self._failed(index, "KernelDied", reason)
+
+    def _cell_timed_out(self, index: int) -> End:
+        limit = in_words(timedelta(seconds=self._cell_timeout or 0))
+        reason = f"Cell {index + 1} took longer than the {limit} that a cell may take."
+        return self._failed(index, "CellTimedOut", reason)
+
+    def _failed(self, index: int, kind: str, reason: str) -> End:
         self._show_error(index, kind, reason)
         self._finish_cell(index, "error")
         return RunStatus.FAILED, reason, CellError(type=kind, message=reason, cell=index)
 
     def _ended_early(self, index: int | None) -> End:
         where = "before its first cell" if index is None else f"while cell {index + 1} was running"
-        if index is None and self._client.reply:
+        if index is None and self._has_run:
             where = "between two cells"
         if self._watch.ending is Ending.TIMED_OUT:
             limit = self._watch.limit

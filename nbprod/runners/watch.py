@@ -58,6 +58,10 @@ class Watch(threading.Thread):
         if self.ending is None:
             self.ending = ending
 
+    def settle(self) -> None:
+        """Take note that the run has its result: its time cannot run out any more."""
+        self._deadline = None
+
     def finish(self) -> None:
         """Stop watching: the attempt has ended by itself."""
         self._over.set()
@@ -69,7 +73,8 @@ class Watch(threading.Thread):
                 self._on_orphaned()
                 return
             now = time.monotonic()
-            if self._deadline is not None and now > self._deadline:
+            deadline = self._deadline
+            if deadline is not None and now > deadline:
                 self.request(Ending.TIMED_OUT)
             if self.ending is None:
                 continue

@@ -61,7 +61,7 @@ def happened(folder: Path, kind: EventType) -> bool:
 
 
 def test_a_supervisor_killed_dead_leaves_no_process_behind(attempt: Make) -> None:
-    made = attempt("1", LONG, "3")
+    made = attempt("x = 1", LONG, "3")
     folder = made.request.folder
     supervisor = supervise(made)
     wait_for(lambda: happened(folder, EventType.OUTPUT), "the cell's output")
