@@ -1,0 +1,91 @@
+"""Runs an IPython kernel in a fork of the zygote, as `python -m ipykernel_launcher` would."""
+
+import os
+import socket
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from importlib.util import find_spec
+from typing import Any, NoReturn
+
+from nbprod.kernels.children import (
+    ORPHANED,
+    Order,
+    become,
+    fresh_main,
+    leave,
+    outcome,
+    watch_owner,
+)
+from nbprod.kernels.preload import Preloaded
+
+
+def run_kernel(order: Order) -> NoReturn:
+    """Become a kernel for whoever asked for it, until it is shut down or its owner is gone."""
+    become(order, launcher())
+    fresh_main(launcher())
+
+    def start() -> None:
+        app = new_app()
+        app.initialize()
+        adopt(app, order.peer, order.preloaded)
+        app.start()
+
+    drop = dropper(frozenset(sys.modules))
+    leave(outcome(start), drop=drop)
+
+
+def launcher() -> str:
+    """Return what a cold kernel has as `sys.argv[0]`."""
+    spec = find_spec("ipykernel_launcher")
+    return "ipykernel_launcher.py" if spec is None or spec.origin is None else spec.origin
+
+
+def new_app() -> Any:
+    """Return the application of this process, not initialised."""
+    from ipykernel.kernelapp import IPKernelApp
+
+    # 1: it shall not look after its parent, which is the zygote and not its owner.
+    return IPKernelApp.instance(parent_handle=1)
+
+
+def adopt(app: Any, peer: socket.socket, preloaded: Preloaded) -> None:
+    """Give a kernel its owner, and what modules wanted of the shell when they were imported."""
+    app.poller = Poller(peer)
+    for event, callback in preloaded.callbacks:
+        app.shell.events.register(event, callback)
+
+
+class Poller(threading.Thread):
+    """Ends this process with its owner, in place of ipykernel's look at its parent's pid."""
+
+    def __init__(self, peer: socket.socket) -> None:
+        super().__init__(daemon=True)
+        self._peer = peer
+
+    def run(self) -> None:
+        """Wait for the owner's end; never returns."""
+        watch_owner(self._peer)
+        os._exit(ORPHANED)
+
+
+def dropper(known: frozenset[str]) -> Callable[[], None]:
+    """Return what lets go of the user's objects, so that they are finalised: files, for one."""
+
+    def drop() -> None:
+        from IPython.core.interactiveshell import InteractiveShell
+
+        if InteractiveShell.initialized():
+            shell: Any = InteractiveShell.instance()
+            spaces: list[Mapping[str, Any]] = [shell.user_ns, vars(shell.user_module)]
+            shell.displayhook.flush()
+        else:
+            spaces = []
+        for name in set(sys.modules) - known:
+            module = sys.modules.pop(name)
+            spaces.append(getattr(module, "__dict__", {}))
+        for space in spaces:
+            if isinstance(space, dict):
+                space.clear()
+
+    return drop

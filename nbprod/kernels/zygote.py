@@ -1,0 +1,368 @@
+"""A process with its imports done, which forks the processes that its clients ask for.
+
+`python -m nbprod.kernels.zygote --role kernel|command --key KEY --settings JSON`, started by a
+client, from `/`, with the variables that its forks will have. It does one thing at a time and has
+one thread, for a fork copies no others. What it forks lives on without it; it waits for that only
+to say how it ended.
+"""
+
+import argparse
+import contextlib
+import gc
+import json
+import logging
+import os
+import selectors
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Any, NoReturn
+
+from nbprod.kernels import mark, places
+from nbprod.kernels.children import Order, run_command
+from nbprod.kernels.kernel_child import run_kernel
+from nbprod.kernels.offspring import Offspring
+from nbprod.kernels.preload import Preloaded, preload
+from nbprod.kernels.protocol import (
+    DESCRIPTORS,
+    BadMessageError,
+    Describe,
+    Exited,
+    Fork,
+    Inbox,
+    Message,
+    Refused,
+    State,
+    Stop,
+    Stopping,
+    send,
+)
+from nbprod.kernels.protocol import KERNEL as KERNEL_TARGET
+from nbprod.kernels.safety import fork, settle, threads, why_unsafe
+from nbprod.kernels.settings import KernelSettings
+from nbprod.kernels.staleness import Snapshot
+from nbprod.kernels.usage import memory
+
+logger = logging.getLogger("nbprod.kernels.zygote")
+
+#: Seconds between two looks at what nobody tells: staleness, idleness, clients that say nothing.
+ROUND = 5.0
+#: Seconds that a client has for its request.
+PATIENCE = 10.0
+#: Connections at a time: each may be a running kernel.
+MOST = 512
+
+Child = Callable[[], NoReturn]
+
+
+class Zygote:
+    """Serves clients, one event at a time, until it has nothing more to do."""
+
+    def __init__(
+        self,
+        *,
+        role: str,
+        key: str,
+        settings: KernelSettings,
+        preloaded: Preloaded,
+        snapshot: Snapshot,
+        lock: int,
+    ) -> None:
+        self.role = role
+        self.key = key
+        self.settings = settings
+        self.preloaded = preloaded
+        self._lock = lock
+        self._started = time.time()
+        self._used = time.monotonic()
+        self._snapshot = snapshot
+        self._unsafe = why_unsafe(preloaded.started_by, preloaded.gpu)
+        self._refused: dict[str, int] = {}
+        self._counts = {"forked": 0, "lent": 0}
+        self._waiting: dict[socket.socket, tuple[Inbox, float]] = {}
+        self._offspring = Offspring()
+        self._is_leaving = self._is_terminated = False
+        self._selector = selectors.DefaultSelector()
+        self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._listener = places.listen(key)
+        self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
+        self._selector.register(self._wake_read, selectors.EVENT_READ, self._on_signal)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(signal.SIGTERM, self._on_terminated)
+        signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
+
+    def serve(self) -> Child | None:
+        """Serve until the end; return what to do in a fork, None in the zygote itself."""
+        while not (self._is_leaving and not self._offspring):
+            for key, _ in self._selector.select(self._pause()):
+                child: Child | None = key.data(key.fileobj)
+                if child is not None:
+                    return child
+            self._look_around()
+        self._leave()
+        return None
+
+    def _pause(self) -> float:
+        due = self._offspring.next_kill()
+        return ROUND if due is None else min(ROUND, max(due - time.monotonic(), 0))
+
+    def _accept(self, _listener: Any) -> None:
+        try:
+            peer, _ = self._listener.accept()
+        except OSError as error:
+            logger.warning("a client could not be served: %s", error)
+            return
+        peer.setblocking(False)
+        if not places.is_own(peer) or len(self._waiting) + len(self._offspring) >= MOST:
+            peer.close()
+            return
+        self._waiting[peer] = (Inbox(peer), time.monotonic() + PATIENCE)
+        self._selector.register(peer, selectors.EVENT_READ, self._on_message)
+
+    def _on_message(self, peer: socket.socket) -> Child | None:
+        inbox, _ = self._waiting[peer]
+        try:
+            received = inbox.receive()
+        except BlockingIOError:
+            return None
+        except (BadMessageError, OSError) as error:
+            logger.warning("a client is not understood: %s", error)
+            received = None
+        if received is None:
+            self._drop(peer)
+            return None
+        message, descriptors = received
+        match message:
+            case Fork():
+                return self._fork(peer, message, descriptors)
+            case Describe():
+                self._answer(peer, State(facts=self.facts()))
+            case Stop():
+                self._answer(peer, Stopping())
+                self._retire("it was told to")
+            case _:
+                self._drop(peer)
+        for descriptor in descriptors:
+            os.close(descriptor)
+        return None
+
+    def _fork(self, peer: socket.socket, request: Fork, descriptors: list[int]) -> Child | None:
+        self._used = time.monotonic()
+        refusal = self._why_not(request, descriptors)
+        if refusal is None:
+            try:
+                pid = fork()
+            except OSError as error:
+                refusal = Refused(reason=f"its zygote cannot fork: {error.strerror}")
+        if refusal is not None:
+            for descriptor in descriptors:
+                os.close(descriptor)
+            self._refused[refusal.reason] = self._refused.get(refusal.reason, 0) + 1
+            self._answer(peer, refusal)
+            if refusal.is_stale:
+                self._retire(refusal.reason)
+            return None
+        del self._waiting[peer]
+        if pid == 0:
+            return self._child(Order(request, peer, descriptors, self.preloaded))
+        for descriptor in descriptors:
+            os.close(descriptor)
+        self._counts["forked"] += 1
+        self._selector.modify(peer, selectors.EVENT_READ, self._on_client_gone)
+        self._offspring.add(pid, peer, ends_with_owner=request.target == KERNEL_TARGET)
+        return None
+
+    def _why_not(self, request: Fork, descriptors: Sequence[int]) -> Refused | None:
+        """Return why there is to be no fork, if so."""
+        if self._is_leaving:
+            return Refused(reason="its zygote is leaving", is_stale=True)
+        if len(descriptors) != DESCRIPTORS:
+            return Refused(reason="the request came without stdin, stdout and stderr")
+        if stale := self._snapshot.why_stale():
+            return Refused(reason=stale, is_stale=True)
+        self._unsafe = self._unsafe or why_unsafe(self.preloaded.started_by, self.preloaded.gpu)
+        if self._unsafe:
+            return Refused(reason=self._unsafe)
+        return None
+
+    def _child(self, order: Order) -> Child:
+        """Let go, in a fork, of everything that is the zygote's."""
+        self.close(order.peer)
+        _close_log()
+        run = run_kernel if order.request.target == KERNEL_TARGET else run_command
+        return lambda: run(order)
+
+    def close(self, kept: socket.socket | None = None) -> None:
+        """Close what this process has open, but for one connection. In a fork: of the zygote's."""
+        signal.set_wakeup_fd(-1)
+        self._selector.close()
+        self._listener.close()
+        for descriptor in (self._wake_read, self._wake_write, self._lock):
+            os.close(descriptor)
+        for peer in [*self._waiting, *self._offspring.peers()]:
+            if peer is not kept:
+                peer.close()
+
+    def _on_signal(self, _pipe: int) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._wake_read, 4096)
+        for pid, code, peer in self._offspring.ended():
+            self._used = time.monotonic()
+            if peer is None:
+                self._offspring.reap(pid)
+            else:
+                self._tell(peer, Exited(code=code))
+
+    def _on_client_gone(self, peer: socket.socket) -> None:
+        """Reap what was forked for a client that has left, now or when it ends."""
+        try:
+            if peer.recv(4096):
+                return  # it has nothing to say; whatever it was, it is still there
+        except BlockingIOError:
+            return
+        except OSError as error:
+            logger.info("a client was cut off: %s", error)
+        self._selector.unregister(peer)
+        self._offspring.client_gone(peer)
+        peer.close()
+
+    def _look_around(self) -> None:
+        now = time.monotonic()
+        for peer, (_, deadline) in list(self._waiting.items()):
+            if now > deadline:
+                self._drop(peer)
+        self._offspring.end_orphans(now)
+        if self._is_leaving:
+            return
+        if self._is_terminated:
+            self._retire("it was terminated")
+            return
+        idle = timedelta(seconds=now - self._used)
+        if not self._offspring and idle > self.settings.idle:
+            self._retire("nobody has needed it")
+        elif not self._waiting and (stale := self._snapshot.why_stale()):
+            self._retire(stale)
+
+    def _on_terminated(self, *_: object) -> None:
+        self._is_terminated = True
+
+    def _retire(self, reason: str) -> None:
+        """Take no more requests; stay only to say how running processes end."""
+        if self._is_leaving:
+            return
+        logger.info("leaving: %s", reason)
+        self._is_leaving = True
+        self._selector.unregister(self._listener)
+        self._listener.close()
+        with contextlib.suppress(OSError):
+            places.socket_path(self.key).unlink(missing_ok=True)
+        # Now another zygote of this key may start.
+        os.close(self._lock)
+
+    def _leave(self) -> None:
+        logger.info("gone")
+
+    def facts(self) -> dict[str, Any]:
+        """Return what `nbprod kernels` shows."""
+        return {
+            "role": self.role,
+            "key": self.key,
+            "pid": os.getpid(),
+            "python": sys.executable,
+            "started": self._started,
+            "idle_seconds": round(time.monotonic() - self._used, 1),
+            "idle_limit_seconds": self.settings.idle.total_seconds(),
+            "preload": self.preloaded.seconds,
+            "failures": self.preloaded.failures,
+            "threads": len(threads()),
+            "is_safe": not self._unsafe,
+            "reason": self._unsafe,
+            "kernels": self._offspring.pids(),
+            "forked": self._counts["forked"],
+            "lent": self._counts["lent"],
+            "refused": self._refused,
+            "spares": {"count": 0, "wanted": 0},
+            "memory": memory(os.getpid()),
+        }
+
+    def _answer(self, peer: socket.socket, message: Message) -> None:
+        self._tell(peer, message)
+        self._drop(peer)
+
+    def _tell(self, peer: socket.socket, message: Message) -> None:
+        # A message of ours fits into the buffer of any socket: one that does not take it is gone.
+        with contextlib.suppress(OSError):
+            send(peer, message)
+
+    def _drop(self, peer: socket.socket) -> None:
+        inbox, _ = self._waiting.pop(peer)
+        inbox.close()
+        self._selector.unregister(peer)
+        peer.close()
+
+
+def main(argv: Sequence[str]) -> None:
+    """Be a zygote, or one of its forks. Never returns."""
+    parser = argparse.ArgumentParser(prog="nbprod.kernels.zygote")
+    parser.add_argument("--role", choices=("kernel", "command"), required=True)
+    parser.add_argument("--key", required=True)
+    parser.add_argument("--settings", required=True)
+    given = parser.parse_args(argv)
+    settings = KernelSettings.from_json(json.loads(given.settings))
+    _open_log()
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    try:
+        lock = places.take_lock(given.key)
+    except BlockingIOError:
+        os._exit(0)  # another one serves, or will
+    # Of `-m`: where it was started, which no fork looks in.
+    if sys.path and sys.path[0] in ("", "/"):
+        del sys.path[0]
+    mark.clear()
+    note = places.log_path(given.key).with_suffix(".importing")
+    snapshot = Snapshot()
+    preloaded = preload(given.role, settings.preload, note=note)
+    snapshot.take_files()
+    settle()
+    gc.collect()
+    # Children neither walk these objects nor write into them: their pages stay shared.
+    gc.freeze()
+    zygote = Zygote(
+        role=given.role,
+        key=given.key,
+        settings=settings,
+        preloaded=preloaded,
+        snapshot=snapshot,
+        lock=lock,
+    )
+    child = zygote.serve()
+    if child is None:
+        os._exit(0)
+    del zygote
+    child()
+
+
+_LOG = logging.getLogger("nbprod.kernels")
+
+
+def _open_log() -> None:
+    # Not the root logger: what a fork finds there must be what a cold process finds, nothing.
+    log = logging.StreamHandler(sys.stderr)
+    log.setFormatter(logging.Formatter("%(asctime)s %(name)s: %(message)s"))
+    _LOG.addHandler(log)
+    _LOG.setLevel(logging.INFO)
+    _LOG.propagate = False
+
+
+def _close_log() -> None:
+    _LOG.handlers.clear()
+    _LOG.setLevel(logging.NOTSET)
+    _LOG.propagate = True
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
