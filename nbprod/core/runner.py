@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from nbprod.core.events import Event
 from nbprod.core.json import JSON
@@ -89,6 +89,8 @@ class AttemptResult:
     notebook: Path | None = None  #: executed, or rendered from the journal; read-only
     notebook_digest: str = ""
     stopped: str | None = None  #: the reason given to `nbprod.stop`, which ended it early
+    #: what is still to be done: wait until every process is gone. None: they are
+    rest: Callable[[], None] | None = field(default=None, compare=False, repr=False)
 
 
 class Runner(Protocol):
@@ -105,4 +107,19 @@ class Runner(Protocol):
 
         Setting `cancel` ends the attempt as cancelled: interrupt first, kill after a grace.
         """
+        ...
+
+
+@runtime_checkable
+class SettlingRunner(Runner, Protocol):
+    """One that has the result before every process is gone: kernels take their time to end."""
+
+    def settle(
+        self,
+        request: AttemptRequest,
+        *,
+        on_event: Callable[[Event], None],
+        cancel: threading.Event,
+    ) -> AttemptResult:
+        """Do as `execute` does, and return when the result is final; its `rest` does the rest."""
         ...

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -21,12 +21,15 @@ SYNC_EVERY = 1.0
 class Journal:
     """Appends events to `events.jsonl`, each in one write, so that readers see whole lines.
 
+    `after` is called with each event that was written.
+
     Raises:
         OSError: from `append`, when the disk is full. What was written before stays readable.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, after: Callable[[Event], None] = lambda event: None) -> None:
         self.path = path
+        self._after = after
         self._file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
         self._synced = time.monotonic()
         size = os.fstat(self._file).st_size
@@ -52,6 +55,13 @@ class Journal:
         ):
             os.fsync(self._file)
             self._synced = time.monotonic()
+        self._after(event)
+
+    def silence(self) -> None:
+        """Let nothing more be written, from whatever thread: appending raises OSError now."""
+        nothing = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        os.dup2(nothing, self._file, inheritable=False)
+        os.close(nothing)
 
     def close(self) -> None:
         """Close the file; appending afterwards is an error."""

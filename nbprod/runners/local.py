@@ -1,36 +1,24 @@
-"""Executes an attempt as a subprocess of this machine, and says in truth how it ended."""
+"""Executes an attempt in a process of this machine, and says in truth how it ended."""
 
-import json
-import logging
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 from nbprod.core.events import Event, EventType, parse_event
-from nbprod.core.runner import (
-    JOURNAL_FILE,
-    LOG_FILE,
-    REQUEST_FILE,
-    SCRAPS_FOLDER,
-    AttemptRequest,
-    AttemptResult,
-)
+from nbprod.core.runner import JOURNAL_FILE, LOG_FILE, AttemptRequest, AttemptResult
 from nbprod.core.runs import CellError, RunStatus
-from nbprod.runners.attempt import IO_ERROR, SUPERVISOR_VARIABLE
+from nbprod.runners.attempt import IO_ERROR
 from nbprod.runners.finish import finish
-from nbprod.runners.processes import end_all, explain_exit
-from nbprod.runners.reserve import release, reserve
+from nbprod.runners.processes import explain_exit
+from nbprod.runners.start import StartedAttempt, kill, start_attempt
 from nbprod.runners.watch import in_words
 
-logger = logging.getLogger(__name__)
-
-#: Seconds between two looks at the journal.
+#: Seconds between two looks at the journal and at the flag of a cancellation, where nobody rings.
 POLL = 0.05
 #: What the attempt gets beyond its own grace, to write the notebook, before it is killed.
 MARGIN = timedelta(seconds=10)
@@ -51,8 +39,21 @@ class LocalRunner:
         Setting `cancel`, or Ctrl-C here, interrupts the running cell, and kills after the
         request's grace. A second Ctrl-C kills at once. The notebook of the result is read-only.
         """
+        result = self.settle(request, on_event=on_event, cancel=cancel)
+        if result.rest is not None:
+            result.rest()
+        return replace(result, rest=None)
+
+    def settle(
+        self,
+        request: AttemptRequest,
+        *,
+        on_event: Callable[[Event], None],
+        cancel: threading.Event,
+    ) -> AttemptResult:
+        """Execute the attempt; return when its result is final and its notebook written."""
         try:
-            process = self._start(request)
+            attempt = self._start(request)
         except OSError as error:
             reason = f"The attempt could not be started: {error}."
             return AttemptResult(
@@ -60,32 +61,17 @@ class LocalRunner:
                 reason=reason,
                 error=CellError(type=type(error).__name__, message=reason),
             )
-        supervision = _Supervision(request, process, on_event=on_event, cancel=cancel)
+        supervision = _Supervision(request, attempt, on_event=on_event, cancel=cancel)
+        is_settled = False
         try:
-            supervision.follow()
+            is_settled = supervision.follow()
         finally:
-            _kill(process)
-            end_all(request.folder)
-            release(request.folder)
-        return supervision.result()
+            if not is_settled:
+                attempt.end()
+        return supervision.result(rest=attempt.reap if is_settled else None)
 
-    def _start(self, request: AttemptRequest) -> "subprocess.Popen[bytes]":
-        folder = request.folder
-        (folder / SCRAPS_FOLDER).mkdir(parents=True, exist_ok=True)
-        path = folder / REQUEST_FILE
-        path.write_text(json.dumps(request.to_json(), indent=1), encoding="utf-8")
-        # Enough for the last events and a notebook without outputs.
-        reserve(folder, 256 * 1024 + 2 * request.notebook.stat().st_size)
-        with (folder / LOG_FILE).open("ab") as log:
-            return subprocess.Popen(
-                # -P: a json.py in the current folder must not stand in for the library's.
-                [sys.executable, "-P", "-m", "nbprod.runners.attempt", str(path)],
-                env={**os.environ, **request.environment, SUPERVISOR_VARIABLE: str(os.getpid())},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+    def _start(self, request: AttemptRequest) -> StartedAttempt:
+        return start_attempt(request)
 
 
 class _Supervision:
@@ -94,18 +80,20 @@ class _Supervision:
     def __init__(
         self,
         request: AttemptRequest,
-        process: "subprocess.Popen[bytes]",
+        attempt: StartedAttempt,
         *,
         on_event: Callable[[Event], None],
         cancel: threading.Event,
     ) -> None:
         self._request = request
-        self._process = process
+        self._process = attempt.process
+        self._line = attempt.line
         self._on_event = on_event
         self._cancel = cancel
         self._lines = _Tail(request.folder / JOURNAL_FILE)
         self._running: int | None = None
         self._finished: Event | None = None
+        self._is_written = False
         self._kill_at: float | None = None
         self._timed_out = False
         self._found_full = False
@@ -115,25 +103,26 @@ class _Supervision:
             else time.monotonic() + (request.timeout + request.grace + MARGIN).total_seconds()
         )
 
-    def follow(self) -> None:
-        """Hand on events until the process is gone; carry out a cancellation."""
+    def follow(self) -> bool:
+        """Hand on events until the result is final or the process gone; carry out a cancellation.
+
+        Return whether the attempt has said its last word, and only cleans up behind it.
+        """
         while True:
             try:
                 is_over = self._process.poll() is not None
                 self._hand_on()
+                if self._is_written:
+                    return True
                 if is_over:
                     # Asked before the reserve is given back, which makes room again.
                     self._found_full = _is_full(self._request.folder)
-                    return
+                    return False
                 self._end_if_asked()
-                # Waiting on the flag and not on the process makes a cancellation quick.
-                if self._kill_at is None:
-                    self._cancel.wait(POLL)
-                else:
-                    time.sleep(POLL)
+                self._line.wait(POLL)
             except KeyboardInterrupt:
                 if self._cancel.is_set():
-                    _kill(self._process)
+                    kill(self._process)
                 self._cancel.set()
 
     def _end_if_asked(self) -> None:
@@ -143,9 +132,9 @@ class _Supervision:
             self._process.send_signal(signal.SIGTERM)
         if self._deadline is not None and now > self._deadline:
             self._timed_out = True
-            _kill(self._process)
+            kill(self._process)
         if self._kill_at is not None and now > self._kill_at:
-            _kill(self._process)
+            kill(self._process)
 
     def _hand_on(self) -> None:
         for event in self._lines.read():
@@ -155,15 +144,19 @@ class _Supervision:
                 self._running = None
             elif event.type is EventType.RUN_FINISHED:
                 self._finished = event
+            elif event.type is EventType.NOTEBOOK_WRITTEN:
+                self._is_written = self._finished is not None
             self._on_event(event)
 
-    def result(self) -> AttemptResult:
+    def result(self, *, rest: Callable[[], None] | None) -> AttemptResult:
         """Return how the attempt ended; complete its journal and notebook if it could not."""
         self._hand_on()
         if self._finished is not None:
-            return finish(self._request.folder, finished=self._finished)
-        status, reason, error = self._explain()
-        return finish(self._request.folder, status=status, reason=reason, error=error)
+            result = finish(self._request.folder, finished=self._finished)
+        else:
+            status, reason, error = self._explain()
+            result = finish(self._request.folder, status=status, reason=reason, error=error)
+        return replace(result, rest=rest)
 
     def _explain(self) -> tuple[RunStatus, str, CellError | None]:
         """Say why an attempt that left no word of its own is gone."""
@@ -179,6 +172,10 @@ class _Supervision:
             kind = "DiskFull" if self._found_full else "OSError"
             what = "is full" if kind == "DiskFull" else "cannot be written"
             reason = f"The disk of {self._request.folder} {what}: the run ended{where}."
+        elif not getattr(self._process, "is_exit_known", True) or code is None:
+            kind = "AttemptFailed"
+            reason = f"The attempt process ended{where}, and so had the zygote that it came from."
+            reason = f"{reason} See {self._request.folder / LOG_FILE}."
         else:
             kind = "Killed" if code < 0 else "AttemptFailed"
             see = "" if code < 0 else f" See {self._request.folder / LOG_FILE}."
@@ -196,12 +193,6 @@ def _is_full(folder: Path) -> bool:
     return found.f_bavail * found.f_frsize < 64 * 1024 or (
         found.f_files > 0 and found.f_favail == 0
     )
-
-
-def _kill(process: "subprocess.Popen[bytes]") -> None:
-    if process.poll() is None:
-        process.kill()
-        process.wait()
 
 
 class _Tail:

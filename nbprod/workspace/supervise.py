@@ -16,10 +16,11 @@ from nbprod.core.events import Event
 from nbprod.core.ids import redrawn
 from nbprod.core.plugins import installed
 from nbprod.core.resources import Gpus
-from nbprod.core.runner import AttemptRequest, AttemptResult, Runner
+from nbprod.core.runner import AttemptRequest, AttemptResult, Runner, SettlingRunner
 from nbprod.core.runs import CellError, Run, RunStatus
 from nbprod.core.scraps import Scrap
 from nbprod.workspace import lineage as lineages
+from nbprod.workspace.background import go_on, wait
 from nbprod.workspace.heartbeat import beating
 from nbprod.workspace.salvage import SNAPSHOT_FILE
 from nbprod.workspace.signals import cancelled_by_signals
@@ -73,31 +74,39 @@ class Supervisor:
     ) -> Run:
         """Insert `run` already claimed, execute it, and return it final.
 
+        Its kernel may still be about to end then: that, and giving back its GPUs, goes on in the
+        background.
+
         Ctrl-C cancels the attempt, records the run as cancelled and then raises
         RunInterrupted, so that a sweep or a job around it ends too.
         """
         run = self._insert(run)
-        with ExitStack() as stack:
-            cancel = threading.Event()
-            interrupted = stack.enter_context(cancelled_by_signals(cancel))
+        cancel, is_final = threading.Event(), threading.Event()
+        with cancelled_by_signals(cancel) as interrupted, ExitStack() as held:
             try:
                 gpus = self._take_devices(run, template)
                 if gpus:
-                    stack.callback(self.store.gpus.release, run.id, run.fence)
+                    held.callback(self.store.gpus.release, run.id, run.fence)
                 beats = beating(
-                    lambda: self._renew(run, has_devices=bool(gpus)),
+                    lambda: self._renew(run, has_devices=bool(gpus), is_final=is_final.is_set()),
                     lease=self.lease,
                     holder=f"run {run.id}",
                     on_lost=cancel.set,
                 )
-                stack.enter_context(beats)
+                held.enter_context(beats)
                 request = self._prepare(run, template, injected=injected, cwd=cwd, gpus=gpus)
                 request = replace(request, kernel=kernel)
                 result = self._attempt(run, request, on_event, cancel)
             except BaseException as error:
                 self._give_up(run, error)
                 raise
-            final = self._finish(run, result, request.folder)
+            try:
+                final = self._finish(run, result, request.folder)
+            finally:
+                is_final.set()
+                if result.rest is not None:
+                    held.callback(result.rest)  # before its devices are given back
+                    go_on(f"the end of run {run.id}", held.pop_all().close)
         if interrupted.is_set():
             raise RunInterrupted(final.id)
         return final
@@ -123,6 +132,7 @@ class Supervisor:
         here = inventory()
         if not (here or wanted.required):
             return ()  # one if there is one, and there is none
+        wait()  # until the runs before it in this process have given theirs back
         return self.store.gpus.take(
             lineages.host(),
             here,
@@ -186,7 +196,8 @@ class Supervisor:
                 )
             tell(event)
 
-        return runner.execute(request, on_event=relay, cancel=cancel)
+        execute = runner.settle if isinstance(runner, SettlingRunner) else runner.execute
+        return execute(request, on_event=relay, cancel=cancel)
 
     def _finish(self, run: Run, result: AttemptResult, folder: Path) -> Run:
         from nbprod.notebook.scraps import read_scraps
@@ -257,8 +268,8 @@ class Supervisor:
         except Exception as second:  # noqa: BLE001 - the first error is the one to raise
             logger.warning("run %s could not be recorded as failed: %s", run.id, second)
 
-    def _renew(self, run: Run, *, has_devices: bool) -> bool:
-        is_mine = self.store.runs.heartbeat(run.id, run.fence, lease=self.lease)
+    def _renew(self, run: Run, *, has_devices: bool, is_final: bool) -> bool:
+        is_mine = is_final or self.store.runs.heartbeat(run.id, run.fence, lease=self.lease)
         if has_devices:
             self.store.gpus.renew(run.id, run.fence, lease=self.lease)
         return is_mine

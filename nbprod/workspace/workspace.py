@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
 
 from nbprod.core.clock import Clock, SystemClock
 from nbprod.core.errors import WorkspaceNotFoundError
@@ -326,6 +327,27 @@ class Workspace:
         from nbprod.workspace.pages import write_run_page
 
         return write_run_page(self, self.record(run))
+
+    def close(self) -> None:
+        """Wait until runs have ended their kernels and given back their GPUs; close the store."""
+        from nbprod.workspace.background import wait
+
+        wait()
+        if "store" in self.__dict__:
+            self.store.close()
+
+    def __enter__(self) -> Self:
+        """Return the workspace itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close the workspace."""
+        self.close()
 
     def __repr__(self) -> str:
         return f"<workspace {self.settings.workspace.name!r} in {self.root}>"
