@@ -20,13 +20,15 @@ Inside a notebook: `nbprod.glue(name, value)`, `nbprod.stop(reason)`, `nbprod.pa
 import importlib
 from typing import TYPE_CHECKING
 
+from nbprod.core.version import VERSION
+
 if TYPE_CHECKING:
     from nbprod.core.errors import NbprodError
     from nbprod.notebook.glue import glue
     from nbprod.notebook.kernel import output, path, stop
     from nbprod.workspace import RunRecord, Workspace, open  # noqa: A004 - read as nbprod.open()
 
-__version__ = "0.1.0"
+__version__ = VERSION
 __all__ = [
     "NbprodError",
     "RunRecord",

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import nbprod
+from nbprod.core.version import VERSION
 
 #: Variables, and beginnings of their names, that are read once: by the interpreter and the dynamic
 #: loader at their start, by libraries at import. One too many costs a zygote, one too few a
@@ -66,7 +66,7 @@ def zygote_key(
         None if preload is None else list(preload),
         import_time(environment),
         sorted(name for name in _PRESENCE if name in environment),
-        nbprod.__version__,
+        VERSION,
         own_changes(),
         inherited(),
     ]
