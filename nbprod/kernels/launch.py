@@ -150,7 +150,5 @@ def _of_no_run(environment: Mapping[str, str]) -> dict[str, str]:
 
     It meets its clients where we look for it, whatever folder its kernels' variables would choose.
     """
-    of_none = {
-        name: value for name, value in environment.items() if not name.startswith("NBPROD_")
-    }
+    of_none = {name: value for name, value in environment.items() if not name.startswith("NBPROD_")}
     return {**of_none, FOLDER_VARIABLE: str(runtime_folder())}
