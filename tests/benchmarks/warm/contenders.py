@@ -52,11 +52,15 @@ class Command:
     """A contender that is a command, a new process each time."""
 
     def __init__(
-        self, name: str, label: str, *words: str | Path, environment: Mapping[str, str] = {}
+        self,
+        name: str,
+        label: str,
+        *words: str | Path,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self.name, self.label = name, label
         self._words = words
-        self._environment = {**os.environ, **environment}
+        self._environment = {**os.environ, **(environment or {})}
 
     def run(self, case: Case, folder: Path) -> Execution:
         output = folder / f"{case.name}.{self.name}.ipynb"
@@ -67,7 +71,8 @@ class Command:
         }
         command = [str(places.get(str(word), word)) for word in self._words]
         printed = folder / f"{case.name}.{self.name}.txt"
-        before = bytes_written([os.getpid()])
+        watched = self._watched()
+        before = bytes_written(watched)
         with printed.open("wb") as stdout, printed.with_suffix(".log").open("wb") as stderr:
             begin = time.perf_counter()
             done = subprocess.run(
@@ -81,17 +86,28 @@ class Command:
                 check=False,
             )
             seconds = time.perf_counter() - begin
-        written = bytes_written([os.getpid()]) - before
+        self._settle()
+        written = bytes_written(watched) - before
         if done.returncode:
             log = printed.with_suffix(".log").read_text()[-2000:]
             raise ContenderError(f"{' '.join(command)} ended with {done.returncode}:\n{log}")
-        self._check(case, output=output, printed=printed)
-        size = output.stat().st_size if output.exists() else 0
-        output.unlink(missing_ok=True)
-        return Execution(seconds=seconds, written=written, size=size)
+        return Execution(
+            seconds=seconds, written=written, size=self._size(case, output=output, printed=printed)
+        )
 
-    def _check(self, case: Case, *, output: Path, printed: Path) -> None:
+    def _watched(self) -> Sequence[int]:
+        """Return the processes whose writing is counted: here what we start and reap."""
+        return [os.getpid()]
+
+    def _settle(self) -> None:
+        """Wait for what the command left to do behind it: nothing."""
+
+    def _size(self, case: Case, *, output: Path, printed: Path) -> int:
+        """Check what was executed, and return the size of the notebook; 0 where there is none."""
         check(case, output, by=self.label)
+        size = output.stat().st_size
+        output.unlink()
+        return size
 
     def close(self) -> None:
         """Leave nothing: there is nothing."""
@@ -100,9 +116,10 @@ class Command:
 class Script(Command):
     """The floor: the notebook's code as a script, which leaves no notebook."""
 
-    def _check(self, case: Case, *, output: Path, printed: Path) -> None:
+    def _size(self, case: Case, *, output: Path, printed: Path) -> int:
         if printed.read_text() != "".join(case.printed):
             raise ContenderError(f"{self.label}, {case.title}: it printed something else")
+        return 0
 
 
 class Worker:
@@ -183,16 +200,14 @@ class InProcess:
         worker: Worker,
         *,
         kernel: str = "python3",
-        others: Sequence[int] = (),
     ) -> None:
         self.name, self.label = name, label
         self.worker = worker
         self._kernel = kernel
-        self._others = others
 
     def run(self, case: Case, folder: Path) -> Execution:
         output = folder / f"{case.name}.{self.name}.ipynb"
-        watched = [self.worker.pid, *self._others]
+        watched = [self.worker.pid]
         before = bytes_written(watched)
         answer = self.worker.ask(
             "run",

@@ -12,6 +12,7 @@ import json
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,9 @@ def workspace(folder: str) -> dict[str, Act]:
     """Return what an open workspace does."""
     import nbprod
     from nbprod.kernels import client
+    from nbprod.kernels.places import runtime_folder
+    from nbprod.kernels.settings import find_settings
+    from nbprod.kernels.starts import starts
 
     ws = nbprod.open(folder)
     len(ws.runs(limit=1))  # the store is opened, as in a workspace that ran something before
@@ -91,7 +95,23 @@ def workspace(folder: str) -> dict[str, Act]:
     def states(_asked: Mapping[str, Any]) -> Answer:
         return {"states": [dict(facts) for facts in client.states()]}
 
-    return {"run": run, "states": states}
+    def warm(_asked: Mapping[str, Any]) -> Answer:
+        settings = find_settings(Path(folder))
+        for role in ("kernel", "command"):
+            client.warm_up(role=role, settings=settings, environment=os.environ)
+        return {}
+
+    def stop(_asked: Mapping[str, Any]) -> Answer:
+        return {"stopped": client.stop()}
+
+    def count(asked: Mapping[str, Any]) -> Answer:
+        found = ws.runs(template=asked["template"])
+        recorded = sum(run.status == "succeeded" and len(run.scraps) == 3 for run in found)
+        known = list(starts(runtime_folder()))
+        kinds = Counter(str(start.kind) for start in known if start.role == "kernel")
+        return {"recorded": recorded, "starts": kinds}
+
+    return {"run": run, "states": states, "warm": warm, "stop": stop, "count": count}
 
 
 def _profiled(act: Callable[[], Answer]) -> Answer:
