@@ -11,8 +11,10 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from nbprod.core.errors import RuntimeFolderError
+if TYPE_CHECKING:
+    from nbprod.core.errors import RuntimeFolderError
 
 FOLDER_VARIABLE = "NBPROD_RUNTIME_DIR"
 #: struct ucred of unix(7): pid, uid, gid.
@@ -31,20 +33,27 @@ def runtime_folder() -> Path:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = folder.lstat()
     except OSError as error:
-        raise RuntimeFolderError(folder, f"{error.strerror}.") from error
+        raise _unusable(folder, f"{error.strerror}.") from error
     # In /tmp anyone may have been there first; a link could lead anywhere.
     if not stat.S_ISDIR(found.st_mode):
-        raise RuntimeFolderError(folder, "It is a link, not a folder.")
+        raise _unusable(folder, "It is a link, not a folder.")
     if found.st_uid != os.geteuid():
-        raise RuntimeFolderError(folder, f"It belongs to another user (uid {found.st_uid}).")
+        raise _unusable(folder, f"It belongs to another user (uid {found.st_uid}).")
     try:
         if found.st_mode & 0o077:
             folder.chmod(0o700)
     except OSError as error:
-        raise RuntimeFolderError(folder, f"{error.strerror}.") from error
+        raise _unusable(folder, f"{error.strerror}.") from error
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise RuntimeFolderError(folder, "It cannot be written.")
+        raise _unusable(folder, "It cannot be written.")
     return folder
+
+
+def _unusable(folder: Path, problem: str) -> "RuntimeFolderError":
+    # Loaded when needed: with it come all our errors, which a thin client has no use for.
+    from nbprod.core.errors import RuntimeFolderError
+
+    return RuntimeFolderError(folder, problem)
 
 
 def _chosen() -> Path:
