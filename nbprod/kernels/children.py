@@ -48,6 +48,7 @@ class Order:
     peer: socket.socket  #: the connection to whoever asked: the owner
     descriptors: list[int]  #: stdin, stdout, stderr
     preloaded: Preloaded
+    not_spare_because: str = ""
 
 
 class _Owner:
@@ -88,13 +89,26 @@ def become(order: Order, argv0: str) -> None:
         os.setsid()
         _signals_by_default()
         _take_stdio(order.descriptors)
-        _inherit(request)
+        inherit(request)
         os.chdir(request.cwd)
     except (OSError, ValueError, AttributeError) as error:
-        refuse(order.peer, f"The process could not be set up as asked: {error}")
+        refuse(order.peer, f"the process could not be set up as asked ({error})")
     settle_in(request, order.preloaded, argv0)
-    _Owner.peer = order.peer
-    introduce(order.peer, Forked(pid=os.getpid()))
+    take_owner(order.peer)
+    because = order.not_spare_because
+    introduce(order.peer, Forked(pid=os.getpid(), not_spare_because=because))
+
+
+def begin_unasked() -> None:
+    """Make this process one that nobody has asked for yet: it reads nothing, and writes the log."""
+    os.setsid()
+    _signals_by_default()
+    _take_stdio([os.open(os.devnull, os.O_RDONLY), os.dup(1), os.dup(2)])
+
+
+def take_owner(peer: socket.socket) -> None:
+    """Make whoever is at the other end the owner of this process."""
+    _Owner.peer = peer
 
 
 def introduce(peer: socket.socket, forked: Forked) -> None:
@@ -113,6 +127,24 @@ def refuse(peer: socket.socket, reason: str) -> NoReturn:
     with contextlib.suppress(OSError):
         send(peer, Refused(reason=reason))
     os._exit(UNBORN)
+
+
+def inherit(request: Fork) -> None:
+    """Take what a process has from its parent, of the one that asked.
+
+    Raises:
+        OSError, ValueError: this process may not.
+    """
+    os.umask(request.umask)
+    limits: Mapping[str, Any] = request.limits
+    for name, (soft, hard) in limits.items():
+        number = getattr(resource, name)
+        if resource.getrlimit(number) != (soft, hard):
+            resource.setrlimit(number, (soft, hard))
+    if os.getpriority(os.PRIO_PROCESS, 0) != request.nice:
+        os.setpriority(os.PRIO_PROCESS, 0, request.nice)
+    if request.affinity and os.sched_getaffinity(0) != set(request.affinity):
+        os.sched_setaffinity(0, request.affinity)
 
 
 def settle_in(request: Fork, preloaded: Preloaded, argv0: str) -> None:
@@ -264,19 +296,6 @@ def _open_stream(number: int, name: str, mode: str) -> io.TextIOWrapper:
     )
     stream.mode = mode
     return stream  # type: ignore[no-any-return]
-
-
-def _inherit(request: Fork) -> None:
-    os.umask(request.umask)
-    limits: Mapping[str, Any] = request.limits
-    for name, (soft, hard) in limits.items():
-        number = getattr(resource, name)
-        if resource.getrlimit(number) != (soft, hard):
-            resource.setrlimit(number, (soft, hard))
-    if os.getpriority(os.PRIO_PROCESS, 0) != request.nice:
-        os.setpriority(os.PRIO_PROCESS, 0, request.nice)
-    if request.affinity and os.sched_getaffinity(0) != set(request.affinity):
-        os.sched_setaffinity(0, request.affinity)
 
 
 def _start_clock() -> None:

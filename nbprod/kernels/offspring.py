@@ -34,13 +34,19 @@ class Offspring:
     def __len__(self) -> int:
         return len(self._processes)
 
-    def add(self, pid: int, peer: socket.socket, *, ends_with_owner: bool = True) -> None:
-        """Note a process that was forked for the client at the other end of `peer`."""
+    def add(self, pid: int, peer: socket.socket | None, *, ends_with_owner: bool = True) -> None:
+        """Note a process that was forked for the client at the other end; None: for nobody yet."""
         self._processes[pid] = _Process(peer, ends_with_owner)
 
     def pids(self) -> list[int]:
         """Return the processes that run."""
         return sorted(pid for pid, process in self._processes.items() if process.code is None)
+
+    def lend(self, pid: int, peer: socket.socket) -> None:
+        """Note that a process which was forked for nobody is now that client's."""
+        process = self._processes.get(pid)
+        if process is not None:  # else it ended a moment ago, and its client finds nobody
+            process.peer = peer
 
     def peers(self) -> list[socket.socket]:
         """Return the connections of clients that are there."""

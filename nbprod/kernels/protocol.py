@@ -30,8 +30,10 @@ from typing import Any, ClassVar, TypeAlias
 KERNEL = "kernel"
 #: Bytes of one message at most: an environment may have 2 MiB by Linux's own limit.
 LONGEST = 8 * 2**20
-#: Descriptors that travel with a message at most.
-DESCRIPTORS = 3
+#: Descriptors of a `Fork`: stdin, stdout, stderr.
+STDIO = 3
+#: Descriptors that travel with a message at most: a spare gets its owner's connection as well.
+DESCRIPTORS = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +42,7 @@ class Fork:
 
     kind: ClassVar[str] = "fork"
     target: str
-    argv: Sequence[str]
+    argv: Sequence[str]  #: without the program's name
     environment: Mapping[str, str]
     cwd: str
     umask: int

@@ -47,15 +47,15 @@ def settle() -> None:
 
 
 def why_unsafe(started_by: Mapping[int, str], gpu: str) -> str:
-    """Return why this process must not fork, in a sentence; empty when it may."""
+    """Return why this process must not fork, in words; empty when it may."""
     if gpu:
-        return f"Importing {gpu} initialised a GPU, which a forked process could not use."
+        return f"importing {gpu} initialised a GPU, which a forked process could not use"
     opened = gpu_devices()
     if opened:
-        return f"A GPU was initialised ({opened[0]} is open), which a forked process could not use."
+        return f"a GPU was initialised ({opened[0]} is open), which a forked process could not use"
     torch = sys.modules.get("torch")
     if torch is not None and getattr(torch, "cuda", None) and torch.cuda.is_initialized():
-        return "CUDA was initialised, and a forked process could not use it."
+        return "CUDA was initialised, and a forked process could not use it"
     strangers = sorted(
         thread
         for thread in threads() - {threading.main_thread().native_id}
@@ -67,8 +67,8 @@ def why_unsafe(started_by: Mapping[int, str], gpu: str) -> str:
     first = strangers[0]
     name = names.get(first) or _name(first)
     module = started_by.get(first)
-    whose = f"Importing {module} started a thread" if module else "A thread runs"
-    return f"{whose} ({name}), and a forked process would lack it."
+    whose = f"importing {module} started a thread" if module else "a thread runs"
+    return f"{whose} ({name}), which a forked process would lack"
 
 
 def gpu_devices() -> list[str]:

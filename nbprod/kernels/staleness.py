@@ -34,10 +34,10 @@ class Snapshot:
     def why_stale(self) -> str:
         """Return what has changed, in a sentence; empty when nothing has."""
         if packages_changes(self._folders) != self._packages:
-            return "Packages were installed or removed since it started."
+            return "packages were installed or removed since its zygote started"
         for path, known in self._files.items():
             if _changed(path) != known:
-                return f"{path} was changed since it was imported."
+                return f"{path} was changed since its zygote imported it"
         return ""
 
     def _loose_files(self) -> Iterable[tuple[str, tuple[int, int]]]:

@@ -19,15 +19,23 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Any, NoReturn
 
 from nbprod.kernels import mark, places
 from nbprod.kernels.children import Order, run_command
+from nbprod.kernels.fidelity import (
+    own_configuration,
+    split_arguments,
+    why_not_forked,
+    why_not_spare,
+)
 from nbprod.kernels.kernel_child import run_kernel
 from nbprod.kernels.offspring import Offspring
-from nbprod.kernels.preload import Preloaded, preload
+from nbprod.kernels.preload import KERNEL, Preloaded, preload
+from nbprod.kernels.protocol import KERNEL as KERNEL_TARGET
 from nbprod.kernels.protocol import (
-    DESCRIPTORS,
+    STDIO,
     BadMessageError,
     Describe,
     Exited,
@@ -40,9 +48,10 @@ from nbprod.kernels.protocol import (
     Stopping,
     send,
 )
-from nbprod.kernels.protocol import KERNEL as KERNEL_TARGET
 from nbprod.kernels.safety import fork, settle, threads, why_unsafe
 from nbprod.kernels.settings import KernelSettings
+from nbprod.kernels.spare_child import run_spare
+from nbprod.kernels.spares import Spare, Spares
 from nbprod.kernels.staleness import Snapshot
 from nbprod.kernels.usage import memory
 
@@ -54,6 +63,8 @@ ROUND = 5.0
 PATIENCE = 10.0
 #: Connections at a time: each may be a running kernel.
 MOST = 512
+#: What `_lend` returns in place of a reason.
+LENT = "lent"
 
 Child = Callable[[], NoReturn]
 
@@ -80,10 +91,16 @@ class Zygote:
         self._used = time.monotonic()
         self._snapshot = snapshot
         self._unsafe = why_unsafe(preloaded.started_by, preloaded.gpu)
+        self._names = preloaded.names()
         self._refused: dict[str, int] = {}
         self._counts = {"forked": 0, "lent": 0}
         self._waiting: dict[socket.socket, tuple[Inbox, float]] = {}
         self._offspring = Offspring()
+        self._folder = places.runtime_folder()
+        self._spares = Spares(
+            limit=settings.spares if role == KERNEL else 0,
+            memory_limit_bytes=settings.spare_memory_bytes,
+        )
         self._is_leaving = self._is_terminated = False
         self._selector = selectors.DefaultSelector()
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -102,12 +119,20 @@ class Zygote:
                 if child is not None:
                     return child
             self._look_around()
-        self._leave()
+            child = self._make_spare()
+            if child is not None:
+                return child
+        logger.info("gone")
         return None
 
     def _pause(self) -> float:
-        due = self._offspring.next_kill()
-        return ROUND if due is None else min(ROUND, max(due - time.monotonic(), 0))
+        now = time.monotonic()
+        pauses = [ROUND]
+        if (due := self._offspring.next_kill()) is not None:
+            pauses.append(max(due - now, 0))
+        if not self._is_leaving and (pause := self._spares.pause(now)) is not None:
+            pauses.append(pause)
+        return min(pauses)
 
     def _accept(self, _listener: Any) -> None:
         try:
@@ -151,8 +176,12 @@ class Zygote:
 
     def _fork(self, peer: socket.socket, request: Fork, descriptors: list[int]) -> Child | None:
         self._used = time.monotonic()
-        refusal = self._why_not(request, descriptors)
+        refusal, reason = self._why_not(request, descriptors), ""
         if refusal is None:
+            if request.target == KERNEL_TARGET:
+                reason = self._lend(peer, request, descriptors)
+                if reason is LENT:
+                    return None
             try:
                 pid = fork()
             except OSError as error:
@@ -167,7 +196,7 @@ class Zygote:
             return None
         del self._waiting[peer]
         if pid == 0:
-            return self._child(Order(request, peer, descriptors, self.preloaded))
+            return self._child(Order(request, peer, descriptors, self.preloaded, reason))
         for descriptor in descriptors:
             os.close(descriptor)
         self._counts["forked"] += 1
@@ -175,34 +204,102 @@ class Zygote:
         self._offspring.add(pid, peer, ends_with_owner=request.target == KERNEL_TARGET)
         return None
 
+    def _lend(self, peer: socket.socket, request: Fork, descriptors: list[int]) -> str:
+        """Give a spare to the client; return why not, if not."""
+        if not request.may_be_spare or not self._spares.limit:
+            return ""
+        if reason := why_not_spare(request):
+            return reason
+        _, extra = split_arguments(request.argv)
+        while spare := self._spares.take(extra, time.monotonic()):
+            self._selector.unregister(spare.control)
+            try:
+                spare.control.settimeout(PATIENCE)
+                send(spare.control, request, [peer.fileno(), *descriptors])
+            except OSError:
+                continue  # it has ended, a moment ago
+            finally:
+                spare.control.close()
+            for descriptor in descriptors:
+                os.close(descriptor)
+            del self._waiting[peer]
+            self._counts["lent"] += 1
+            self._selector.modify(peer, selectors.EVENT_READ, self._on_client_gone)
+            self._offspring.lend(spare.pid, peer)
+            return LENT
+        if extra != self._spares.extra:
+            return "it has other command line arguments than spares"
+        return self._spares.problem or "none was ready"
+
+    def _make_spare(self) -> Child | None:
+        """Fork a spare if one is due."""
+        if self._is_leaving or self._unsafe or not self._spares.is_due(time.monotonic()):
+            return None
+        if self._snapshot.why_stale() or own_configuration(os.environ):
+            return None
+        mine, its = socket.socketpair()
+        try:
+            pid = fork()
+        except OSError as error:
+            logger.warning("no spare could be made: %s", error)
+            mine.close()
+            its.close()
+            return None
+        if pid == 0:
+            mine.close()
+            self.close(its)
+            extra, folder, preloaded = self._spares.extra, self._folder, self.preloaded
+            return lambda: run_spare(its, extra=extra, folder=folder, preloaded=preloaded)
+        its.close()
+        spare = self._spares.add(pid, mine)
+        self._offspring.add(pid, None)
+        self._selector.register(mine, selectors.EVENT_READ, partial(self._on_spare, spare))
+        return None
+
+    def _on_spare(self, spare: Spare, _control: socket.socket) -> None:
+        if not self._spares.heard(spare):
+            self._spares.spares.remove(spare)
+            self._end_spares([spare])
+
+    def _end_spares(self, spares: Sequence[Spare]) -> None:
+        for spare in spares:
+            self._selector.unregister(spare.control)
+            spare.control.close()  # its end is the spare's, unless it hangs while it starts
+            if spare.ready is None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(spare.pid, signal.SIGKILL)
+
     def _why_not(self, request: Fork, descriptors: Sequence[int]) -> Refused | None:
         """Return why there is to be no fork, if so."""
         if self._is_leaving:
             return Refused(reason="its zygote is leaving", is_stale=True)
-        if len(descriptors) != DESCRIPTORS:
+        if len(descriptors) != STDIO:
             return Refused(reason="the request came without stdin, stdout and stderr")
         if stale := self._snapshot.why_stale():
             return Refused(reason=stale, is_stale=True)
         self._unsafe = self._unsafe or why_unsafe(self.preloaded.started_by, self.preloaded.gpu)
         if self._unsafe:
             return Refused(reason=self._unsafe)
+        if self.role == KERNEL and (reason := why_not_forked(request, self._names)):
+            return Refused(reason=reason)
         return None
 
     def _child(self, order: Order) -> Child:
         """Let go, in a fork, of everything that is the zygote's."""
         self.close(order.peer)
-        _close_log()
         run = run_kernel if order.request.target == KERNEL_TARGET else run_command
         return lambda: run(order)
 
     def close(self, kept: socket.socket | None = None) -> None:
         """Close what this process has open, but for one connection. In a fork: of the zygote's."""
         signal.set_wakeup_fd(-1)
+        _close_log()
         self._selector.close()
         self._listener.close()
         for descriptor in (self._wake_read, self._wake_write, self._lock):
             os.close(descriptor)
-        for peer in [*self._waiting, *self._offspring.peers()]:
+        controls = [spare.control for spare in self._spares.spares]
+        for peer in [*self._waiting, *self._offspring.peers(), *controls]:
             if peer is not kept:
                 peer.close()
 
@@ -235,13 +332,14 @@ class Zygote:
             if now > deadline:
                 self._drop(peer)
         self._offspring.end_orphans(now)
+        self._end_spares(self._spares.surplus(now))
         if self._is_leaving:
             return
         if self._is_terminated:
             self._retire("it was terminated")
             return
         idle = timedelta(seconds=now - self._used)
-        if not self._offspring and idle > self.settings.idle:
+        if len(self._offspring) == len(self._spares.spares) and idle > self.settings.idle:
             self._retire("nobody has needed it")
         elif not self._waiting and (stale := self._snapshot.why_stale()):
             self._retire(stale)
@@ -259,14 +357,13 @@ class Zygote:
         self._listener.close()
         with contextlib.suppress(OSError):
             places.socket_path(self.key).unlink(missing_ok=True)
+        self._end_spares(self._spares.clear())
         # Now another zygote of this key may start.
         os.close(self._lock)
 
-    def _leave(self) -> None:
-        logger.info("gone")
-
     def facts(self) -> dict[str, Any]:
         """Return what `nbprod kernels` shows."""
+        spares = self._spares.facts()
         return {
             "role": self.role,
             "key": self.key,
@@ -280,11 +377,11 @@ class Zygote:
             "threads": len(threads()),
             "is_safe": not self._unsafe,
             "reason": self._unsafe,
-            "kernels": self._offspring.pids(),
+            "kernels": sorted(set(self._offspring.pids()) - set(spares["pids"])),
             "forked": self._counts["forked"],
             "lent": self._counts["lent"],
             "refused": self._refused,
-            "spares": {"count": 0, "wanted": 0},
+            "spares": spares,
             "memory": memory(os.getpid()),
         }
 

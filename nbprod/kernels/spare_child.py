@@ -1,0 +1,109 @@
+"""A kernel that starts before anybody asks for it, and becomes the one that was asked for."""
+
+import json
+import os
+import secrets
+import select
+import socket
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+from nbprod.kernels import children
+from nbprod.kernels.children import Order, introduce, leave, outcome, refuse
+from nbprod.kernels.fidelity import split_arguments
+from nbprod.kernels.kernel_child import adopt, dropper, launcher, new_app
+from nbprod.kernels.preload import Preloaded
+from nbprod.kernels.protocol import BadMessageError, Fork, Forked, Inbox, send
+
+_PORTS = ("shell_port", "iopub_port", "stdin_port", "hb_port", "control_port")
+
+
+def run_spare(
+    control: socket.socket, *, extra: tuple[str, ...], folder: Path, preloaded: Preloaded
+) -> NoReturn:
+    """Start a kernel on ports of its own, wait to be lent, and serve whoever it is lent to.
+
+    `control` is the zygote's end of the matter: its end is ours.
+    """
+    drop = dropper(frozenset(sys.modules))
+    children.begin_unasked()
+    children.fresh_main(launcher())
+    app, connection = _start(extra, folder)
+    send(control, Forked(pid=os.getpid(), is_spare=True, connection_info=connection))
+    order = _wait(control, preloaded)
+    _become(app, order)
+    introduce(order.peer, Forked(pid=os.getpid(), is_spare=True, connection_info=connection))
+    leave(outcome(app.start), drop=drop)
+
+
+def _start(extra: tuple[str, ...], folder: Path) -> tuple[Any, dict[str, Any]]:
+    file = folder / f"spare-{os.getpid()}.json"
+    connection: dict[str, Any] = {"ip": "127.0.0.1", "transport": "tcp"}
+    connection |= {"key": secrets.token_hex(32), "signature_scheme": "hmac-sha256"}
+    connection |= dict.fromkeys(_PORTS, 0)
+    file.write_text(json.dumps(connection), encoding="utf-8")  # its folder is private
+    try:
+        app = new_app()
+        app.initialize(["-f", str(file), *extra])
+    finally:
+        file.unlink()
+    # The way of a first cell, walked once: 4 ms that its user need not wait.
+    app.shell.run_cell("pass", store_history=False, silent=True)
+    return app, connection | {name: getattr(app, name) for name in _PORTS}
+
+
+def _wait(control: socket.socket, preloaded: Preloaded) -> Order:
+    """Return what this kernel is lent for; leave, without a trace, if it never is."""
+    inbox = Inbox(control)
+    waiting = select.poll()
+    waiting.register(control, select.POLLIN)
+    while True:
+        waiting.poll()
+        try:
+            received = inbox.receive()
+        except BlockingIOError:
+            continue
+        except (OSError, BadMessageError):
+            received = None
+        request, descriptors = (None, []) if received is None else received
+        if not isinstance(request, Fork):
+            os._exit(0)
+        control.close()
+        peer, *stdio = descriptors
+        return Order(request, socket.socket(fileno=peer), stdio, preloaded)
+
+
+def _become(app: Any, order: Order) -> None:
+    request = order.request
+    order.peer.settimeout(children.PATIENCE)
+    try:
+        _take_stdio(order.descriptors)
+        children.inherit(request)
+        os.chdir(request.cwd)
+    except (OSError, ValueError, AttributeError) as error:
+        refuse(order.peer, f"the process could not be set up as asked ({error})")
+    backend = os.environ.get("MPLBACKEND", "")
+    children.settle_in(request, order.preloaded, launcher())
+    children.take_owner(order.peer)
+    # What starting has put there by the variables and the folder that it found.
+    app.shell.init_environment()
+    if not os.environ.get("MPLBACKEND"):
+        os.environ["MPLBACKEND"] = backend
+    app.shell.starting_dir = os.getcwd()  # noqa: PTH109 - text, as IPython has it
+    if session := os.environ.get("JPY_SESSION_NAME"):
+        app.shell.user_ns["__session__"] = session
+    app.connection_file = split_arguments(request.argv)[0]
+    adopt(app, order.peer, order.preloaded)
+
+
+def _take_stdio(descriptors: list[int]) -> None:
+    # Descriptors 1 and 2 are pipes by now, from which the kernel sends what programs write there;
+    # the streams keep copies of what was there before.
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        stream = getattr(sys, name)
+        place = getattr(stream, "_original_stdstream_copy", number)
+        os.dup2(descriptors[number], place, inheritable=place == number)
+        os.close(descriptors[number])
+        if number:
+            getattr(sys, f"__{name}__").reconfigure(line_buffering=number == 2 or os.isatty(place))
