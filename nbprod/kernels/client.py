@@ -4,7 +4,6 @@ Whatever goes wrong is a `NotWarmError` with its reason, and soon: no wait here 
 """
 
 import os
-import resource
 import select
 import socket
 import struct
@@ -12,7 +11,6 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from nbprod.core.errors import RuntimeFolderError
@@ -33,12 +31,11 @@ from nbprod.kernels.protocol import (
     Stopping,
     send,
 )
+from nbprod.kernels.request import request_here as request_here
 from nbprod.kernels.settings import KernelSettings
 from nbprod.kernels.starts import Start, StartKind, now, owner, record, say_once
 
-__all__ = ["NotWarmError", "cold", "fork", "is_off", "request_here", "states", "stop", "warm_up"]
-
-#: "off" turns every resident process off.
+#: "off" turns every resident process off; "wait" has kernels wait for a zygote that imports.
 VARIABLE = "NBPROD_WARM"
 #: Seconds that a zygote may take to answer: a fork takes 0.03, on a busy machine 1.
 ANSWER_SECONDS = 10.0
@@ -55,30 +52,21 @@ def is_off(environment: Mapping[str, str] | None = None) -> bool:
     return value.lower() in ("off", "0", "no", "false")
 
 
-def request_here(
-    target: str,
-    argv: Sequence[str],
-    *,
-    environment: Mapping[str, str],
-    cwd: str,
-    may_be_spare: bool = True,
-) -> Fork:
-    """Return a request for a process that has from us what a child would inherit."""
-    return Fork(
-        target=target,
-        argv=list(argv),
-        environment=dict(environment),
-        cwd=cwd,
-        umask=_umask(),
-        nice=os.getpriority(os.PRIO_PROCESS, 0),
-        affinity=sorted(os.sched_getaffinity(0)),
-        limits={
-            name: resource.getrlimit(getattr(resource, name))
-            for name in dir(resource)
-            if name.startswith("RLIMIT_")
-        },
-        may_be_spare=may_be_spare,
-    )
+def wait_seconds(asked: float) -> float:
+    """Return how long to wait for a zygote that imports: `asked`, unless the user wants more."""
+    return WAIT_SECONDS if os.environ.get(VARIABLE, "").lower() == "wait" else asked
+
+
+def check(environment: Mapping[str, str]) -> None:
+    """Refuse where no process with these variables is to be warm, or can be.
+
+    Raises:
+        NotWarmError: the user wants it so, or this is not Linux.
+    """
+    if is_off() or is_off(environment):
+        raise NotWarmError(f"{VARIABLE} is off", is_chosen=True)
+    if sys.platform != "linux":
+        raise NotWarmError("warm kernels need Linux")
 
 
 def fork(
@@ -100,7 +88,7 @@ def fork(
     """
     begun, place = time.monotonic(), _Place()
     try:
-        _check()
+        check(request.environment)
         place.find(role, python=python, settings=settings, environment=request.environment)
         process = _fork(place, request, descriptors, deadline=begun + (wait or 0.0))
     except NotWarmError as error:
@@ -125,7 +113,7 @@ def warm_up(
     Raises:
         NotWarmError: there is none, or it refuses to fork.
     """
-    _check()
+    check(environment)
     place = _Place()
     place.find(role, python=python, settings=settings, environment=environment)
     launch.forget_tries(place.key)
@@ -195,13 +183,6 @@ class _Place:
             "settings": settings,
             "environment": zygote_environment(environment),
         }
-
-
-def _check() -> None:
-    if is_off():
-        raise NotWarmError(f"{VARIABLE} is off", is_chosen=True)
-    if sys.platform != "linux":
-        raise NotWarmError("warm kernels need Linux")
 
 
 def _fork(
@@ -343,14 +324,6 @@ def _pid_of(peer: socket.socket) -> int:
     layout = struct.Struct("3i")
     found = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, layout.size)
     return int(layout.unpack(found)[0])
-
-
-def _umask() -> int:
-    # os.umask can only be read by setting it, for every thread of this process.
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("Umask:"):
-            return int(line.split()[1], 8)
-    return 0o022
 
 
 def _flat(error: Exception) -> str:
