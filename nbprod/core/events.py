@@ -26,10 +26,10 @@ class EventType(StrEnum):
     PROGRESS = "progress"  #: cell, progress ({step, steps, epoch, loss, ...}); never rendered
     SCRAP = "scrap"  #: cell, name, output (nbformat display_data)
     CELL_FINISHED = "cell_finished"
-    #: cell, status ("ok" | "error" | "skipped" | "interrupted"), execution_count
+    #: cell, status ("ok" | "error" | "skipped" | "interrupted"), execution_count, usage? (Usage)
     STOPPED = "stopped"  #: cell, reason; `nbprod.stop` was called
     METADATA = "metadata"  #: metadata to merge into the notebook's: language_info, widgets
-    RUN_FINISHED = "run_finished"  #: status, reason, error?, stopped?
+    RUN_FINISHED = "run_finished"  #: status, reason, error?, stopped?, usage? (Usage)
     #: What follows tells of the attempt and not of the run, which has its result.
     NOTEBOOK_WRITTEN = "notebook_written"  #: digest, size_bytes; the executed notebook is final
     KERNEL_ENDED = "kernel_ended"

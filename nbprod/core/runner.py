@@ -9,8 +9,10 @@ from typing import Any, Protocol, runtime_checkable
 
 from nbprod.core.events import Event
 from nbprod.core.json import JSON
+from nbprod.core.outputs import OutputCaps
 from nbprod.core.runs import CellError, RunStatus
 from nbprod.core.scraps import ScrapDeclaration
+from nbprod.core.usage import Usage
 
 #: Names of the files in an attempt's folder.
 REQUEST_FILE = "request.json"
@@ -18,6 +20,7 @@ JOURNAL_FILE = "events.jsonl"
 LOG_FILE = "log.txt"
 NOTEBOOK_FILE = "executed.ipynb"
 SCRAPS_FOLDER = "scraps"
+OUTPUTS_FOLDER = "outputs"  #: outputs that were cut, whole
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,10 +39,12 @@ class AttemptRequest:
     kernel: str = ""  #: kernelspec name; "" takes the notebook's own, else python3
     environment: Mapping[str, str] = field(default_factory=dict)  #: added to this process's
     timeout: timedelta | None = None  #: of the whole run
+    memory_bytes: int | None = None  #: what the kernel and its children may hold together
     artifacts: str = ""  #: fsspec URL that sidecars go to
     grace: timedelta = timedelta(seconds=5)  #: between an interrupt and the kill
     contract: tuple[ScrapDeclaration, ...] = ()
     #: checked before the run is called succeeded, so that the executed notebook says so too
+    caps: OutputCaps = field(default_factory=OutputCaps)
 
     def to_json(self) -> dict[str, JSON]:
         """Return the request as JSON; durations in seconds, paths as text."""
@@ -56,9 +61,11 @@ class AttemptRequest:
             "kernel": self.kernel,
             "environment": dict(self.environment),
             "timeout": None if self.timeout is None else self.timeout.total_seconds(),
+            "memory_bytes": self.memory_bytes,
             "artifacts": self.artifacts,
             "grace": self.grace.total_seconds(),
             "contract": [declaration.to_json() for declaration in self.contract],
+            "caps": self.caps.to_json(),
         }
 
     @classmethod
@@ -75,6 +82,7 @@ class AttemptRequest:
                 "timeout": None if timeout is None else timedelta(seconds=timeout),
                 "grace": timedelta(seconds=fields["grace"]),
                 "contract": tuple(map(ScrapDeclaration.from_json, fields["contract"])),
+                "caps": OutputCaps.from_json(fields.get("caps") or {}),
             }
         )
 
@@ -89,6 +97,7 @@ class AttemptResult:
     notebook: Path | None = None  #: executed, or rendered from the journal; read-only
     notebook_digest: str = ""
     stopped: str | None = None  #: the reason given to `nbprod.stop`, which ended it early
+    usage: Usage | None = None  #: None where nothing was measured
     #: what is still to be done: wait until every process is gone. None: they are
     rest: Callable[[], None] | None = field(default=None, compare=False, repr=False)
 

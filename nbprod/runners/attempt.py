@@ -21,8 +21,12 @@ from nbprod.core.runner import JOURNAL_FILE, NOTEBOOK_FILE, AttemptRequest
 from nbprod.core.runs import RunStatus
 from nbprod.notebook.journal import Journal
 from nbprod.notebook.kernel import RUN_FOLDER_VARIABLE, RUN_VARIABLE, WORKSPACE_VARIABLE
+from nbprod.runners.gpu_memory import GpuMemory
+from nbprod.runners.gpus import VISIBLE
 from nbprod.runners.line import AttemptLine
+from nbprod.runners.memory import MemoryLimit
 from nbprod.runners.processes import die_with_parent, end_all
+from nbprod.runners.vitals import Vitals
 from nbprod.runners.watch import Ending, Watch
 
 if TYPE_CHECKING:
@@ -67,6 +71,7 @@ def main(argv: list[str]) -> int:
     finally:
         watch.finish()
         end_all(request.folder)
+        watch.vitals.release()
     return DONE if outcome.status is RunStatus.SUCCEEDED else UNSUCCESSFUL
 
 
@@ -158,6 +163,7 @@ def _start_watch(request: AttemptRequest, line: AttemptLine | None) -> Watch:
         grace=request.grace,
         supervisor=supervisor if line is None else None,
         on_orphaned=leave,
+        vitals=_vitals(request),
     )
     for signum in (signal.SIGTERM, signal.SIGINT):
         # A function, not SIG_IGN: the kernel would inherit that and could not be interrupted.
@@ -168,6 +174,16 @@ def _start_watch(request: AttemptRequest, line: AttemptLine | None) -> Watch:
         die_with_parent(supervisor, signal.SIGTERM)
     watch.start()
     return watch
+
+
+def _vitals(request: AttemptRequest) -> Vitals:
+    limit, name = request.memory_bytes, f"{request.run}-{request.fence}"
+    leased = [uuid for uuid in request.environment.get(VISIBLE, "").split(",") if uuid]
+    return Vitals(
+        limit=None if limit is None else MemoryLimit(limit, name=name),
+        folder=request.folder,
+        gpus=GpuMemory(leased) if leased else None,
+    )
 
 
 def _write_notebook(request: AttemptRequest, outcome: "Outcome", journal: Journal) -> None:

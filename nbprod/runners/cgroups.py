@@ -17,6 +17,7 @@ logger = logging.getLogger(__name__)
 #: Where cgroup v2 is mounted, alone or beside version 1.
 ROOTS = (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/unified"))
 OWN = Path("/proc/self/cgroup")
+_ABANDONED = 60.0  #: seconds
 
 
 class MemoryGroup:
@@ -29,6 +30,7 @@ class MemoryGroup:
     def make(cls, name: str, *, limit_bytes: int) -> "MemoryGroup | None":
         """Make a group of that name, or return None where that cannot be done."""
         for parent in _parents():
+            _sweep(parent)
             group = cls(parent / f"nbprod-{name}")
             try:
                 group.folder.mkdir()
@@ -94,6 +96,15 @@ class MemoryGroup:
                 if line.startswith(f"{key} "):
                     return int(line.split()[1])
         return 0
+
+
+def _sweep(parent: Path) -> None:
+    """Take away the groups of attempts that were killed before they could do it."""
+    with suppress(OSError):
+        for folder in parent.glob("nbprod-*"):
+            # One that was made just now is about to get its first process.
+            if time.time() - folder.stat().st_ctime > _ABANDONED:
+                folder.rmdir()  # refused where a process is still in it
 
 
 def _parents() -> list[Path]:

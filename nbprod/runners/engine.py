@@ -117,7 +117,11 @@ class NbprodEngine:
             watch.settle()
             note(
                 run_finished(
-                    outcome.status, outcome.reason, outcome.error, stopped=rendering.stopped
+                    outcome.status,
+                    outcome.reason,
+                    outcome.error,
+                    stopped=rendering.stopped,
+                    usage=watch.vitals.total(),
                 )
             )
         except BaseException:

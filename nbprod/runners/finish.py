@@ -19,6 +19,7 @@ from nbprod.core.runner import (
     AttemptResult,
 )
 from nbprod.core.runs import CellError, RunStatus
+from nbprod.core.usage import Usage
 from nbprod.notebook.journal import Journal, read_events
 from nbprod.notebook.rendering import Rendering, write_notebook
 from nbprod.runners.reserve import release
@@ -46,12 +47,13 @@ def finish(
     status = RunStatus(str(finished.fields["status"]))
     reason = str(finished.fields.get("reason", ""))
     error = _error_of(finished)
+    usage = Usage.from_json(finished.fields.get("usage"))
     path = folder / NOTEBOOK_FILE
     if not _is_final(path):
         problem = _render(folder, finished)
         if problem:
             reason = f"{reason} The executed notebook could not be written: {problem}."
-            return AttemptResult(status=status, reason=reason, error=error)
+            return AttemptResult(status=status, reason=reason, error=error, usage=usage)
     return AttemptResult(
         status=status,
         reason=reason,
@@ -59,6 +61,7 @@ def finish(
         notebook=path,
         notebook_digest=digest_file(path),
         stopped=_stopped(finished),
+        usage=usage,
     )
 
 
@@ -81,15 +84,19 @@ def _last_word(folder: Path) -> Event | None:
 def _complete(folder: Path, status: RunStatus, reason: str, error: CellError | None) -> Event:
     """Write the journal's last events in place of the attempt that could not."""
     running: int | None = None
+    used: list[Usage] = []
     for event in read_events(folder / JOURNAL_FILE):
         if event.type is EventType.CELL_STARTED:
             running = int(str(event.fields.get("cell")))
         elif event.type is EventType.CELL_FINISHED:
             running = None
+            if usage := Usage.from_json(event.fields.get("usage")):
+                used.append(usage)
     if not reason:
         where = "" if running is None else f" while cell {running + 1} was running"
         reason = f"The process that watched this run vanished{where}."
-    events = [*_interruption(running, reason, error), run_finished(status, reason, error)]
+    closing = run_finished(status, reason, error, usage=Usage.in_all(used))
+    events = [*_interruption(running, reason, error), closing]
     try:
         with Journal(folder / JOURNAL_FILE) as journal:
             release(folder)
@@ -117,10 +124,17 @@ def _interruption(running: int | None, reason: str, error: CellError | None) -> 
 
 
 def run_finished(
-    status: RunStatus, reason: str, error: CellError | None, *, stopped: str | None = None
+    status: RunStatus,
+    reason: str,
+    error: CellError | None,
+    *,
+    stopped: str | None = None,
+    usage: Usage | None = None,
 ) -> Event:
     """Return the event that closes a journal."""
     fields: dict[str, Any] = {"status": status.value, "reason": reason}
+    if usage is not None:
+        fields["usage"] = usage.to_json()
     if stopped is not None:
         fields["stopped"] = stopped
     if error is not None:

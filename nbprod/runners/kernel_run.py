@@ -12,6 +12,7 @@ from nbprod.core.runs import CellError, RunStatus
 from nbprod.core.scraps import SCRAP_METADATA, SCRAP_MIME_PREFIX
 from nbprod.runners.client import CellTimedOutError, JournalingClient
 from nbprod.runners.kernel import Kernel, KernelEnd, KernelGoneError
+from nbprod.runners.memory import OUT_OF_MEMORY
 from nbprod.runners.processes import explain_exit
 from nbprod.runners.watch import Ending, Watch, in_words
 
@@ -163,6 +164,7 @@ class KernelRun:
                 continue
             if self._watch.ending is not None:
                 return self._ended_early(None)
+            self._watch.vitals.cell_started()
             self._event(EventType.CELL_STARTED, cell=index)
             if SKIP_TAGS & set(cell.metadata.get("tags", [])):
                 self._event(EventType.CELL_FINISHED, cell=index, status="skipped")
@@ -237,10 +239,16 @@ class KernelRun:
         return self._failed(index, "SystemExit", reason)
 
     def _kernel_died(self, index: int) -> End:
+        self._watch.look()  # where Linux counts the memory, it kills sooner than the watch looks
         if self._watch.ending is not None:
+            ending = self._ended_early(index)
+            if self._watch.ending is Ending.OUT_OF_MEMORY:
+                self._show_error(index, OUT_OF_MEMORY, ending[1])
             self._finish_cell(index, "interrupted")
-            return self._ended_early(index)
+            return ending
         code = None if self._kernel is None else self._kernel.exit_code()
+        if reason := self._watch.vitals.explain(code, f" while cell {index + 1} was running"):
+            return self._failed(index, OUT_OF_MEMORY, reason)
         how = "" if code is None else f" ({explain_exit(code)})"
         reason = f"The kernel died{how} while cell {index + 1} was running."
         return self._failed(index, "KernelDied", reason)
@@ -263,14 +271,23 @@ class KernelRun:
             limit = self._watch.limit
             reason = f"The run took longer than its timeout of {limit}; it ended {where}."
             return RunStatus.FAILED, reason, CellError(type="TimedOut", message=reason, cell=index)
+        if self._watch.ending is Ending.OUT_OF_MEMORY and self._watch.vitals.limit is not None:
+            reason = self._watch.vitals.limit.sentence(where)
+            return (
+                RunStatus.FAILED,
+                reason,
+                CellError(type=OUT_OF_MEMORY, message=reason, cell=index),
+            )
         return RunStatus.CANCELLED, f"The run was cancelled {where}.", None
 
     def _finish_cell(self, index: int, status: str) -> None:
+        used = self._watch.vitals.cell_finished()
         self._event(
             EventType.CELL_FINISHED,
             cell=index,
             status=status,
             execution_count=self._client.reply.get("execution_count"),
+            **({} if used is None else {"usage": used.to_json()}),
         )
 
     def _show_error(self, index: int, name: str, sentence: str) -> None:

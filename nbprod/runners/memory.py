@@ -6,12 +6,12 @@ kernels share most of theirs.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from nbprod.core.words import bytes_size
 from nbprod.runners.cgroups import MemoryGroup
-from nbprod.runners.family import PROC, Family, Process
+from nbprod.runners.family import PROC, Process
 
 #: Name of the error of a run that used more memory than it may, or than there was.
 OUT_OF_MEMORY = "OutOfMemory"
@@ -33,7 +33,8 @@ class MemoryLimit:
 
     def hold(self, kernel: int) -> None:
         """Put the kernel into a control group of its own, where that can be done."""
-        self._group = MemoryGroup.make(self._name, limit_bytes=self.limit_bytes)
+        self.release()
+        self._group = MemoryGroup.make(f"{self._name}-{kernel}", limit_bytes=self.limit_bytes)
         if self._group is not None and not self._group.add(kernel):
             self.release()
 
@@ -43,14 +44,14 @@ class MemoryLimit:
             self._group.remove()
             self._group = None
 
-    def exceeded(self, family: Family) -> bool:
-        """Say whether they hold more than they may, or were killed for it."""
+    def exceeded(self, members: Callable[[], Sequence[Process]]) -> bool:
+        """Say whether those whom `members` returns hold too much, or were killed for it."""
         if self._group is not None:
             if self._group.kills():
                 self.peak_bytes = max(self.peak_bytes, self._group.peak(), self.limit_bytes)
                 return True
             return False
-        return self._is_too_much(family.members())
+        return self._is_too_much(members())
 
     def sentence(self, where: str) -> str:
         """Say that it was too much, how much, and where in the run."""

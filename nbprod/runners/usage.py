@@ -70,6 +70,16 @@ class Meter:
         with self._lock:
             return self._usage(self._cpu.seconds, self._peak, self._gpu_peak)
 
+    def members(self) -> list[Process]:
+        """Return the processes there are."""
+        with self._lock:
+            return self.family.members()
+
+    def kill(self) -> None:
+        """End them all."""
+        with self._lock:
+            self.family.kill()
+
     def saw(self, held_bytes: int) -> None:
         """Take in what somebody else measured: a control group, or the limit's watch."""
         with self._lock:

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from datetime import timedelta
 from enum import StrEnum
 
+from nbprod.runners.vitals import Vitals
+
 
 def in_words(duration: timedelta) -> str:
     """Return a duration as people write it: "1 h 30 min", "45 s", "0.5 s"."""
@@ -25,13 +27,15 @@ class Ending(StrEnum):
 
     CANCELLED = "cancelled"  #: someone asked
     TIMED_OUT = "timed_out"  #: its whole time is over
+    OUT_OF_MEMORY = "out_of_memory"  #: its kernel and their children held more than they may
 
 
 class Watch(threading.Thread):
     """Interrupts the kernel when the attempt must end, and kills it after a grace.
 
     It polls: a tenth of a second is soon enough, and the main thread may be deep in a library
-    that never looks at a flag.
+    that never looks at a flag. Memory may go at gigabytes a second: where it is limited, the watch
+    looks twice as often, and kills without grace.
     """
 
     def __init__(
@@ -41,10 +45,12 @@ class Watch(threading.Thread):
         grace: timedelta = timedelta(seconds=5),
         supervisor: int | None = None,
         on_orphaned: Callable[[], None] = lambda: None,
+        vitals: Vitals | None = None,
     ) -> None:
         super().__init__(name="nbprod-watch", daemon=True)
         self.ending: Ending | None = None
-        self.kernel: int | None = None  #: pid of the kernel, leader of its process group
+        self.vitals = vitals or Vitals()
+        self._kernel: int | None = None
         self._deadline = None if timeout is None else time.monotonic() + timeout.total_seconds()
         self.limit = "" if timeout is None else in_words(timeout)  #: the timeout, in words
         self._grace = grace.total_seconds()
@@ -52,6 +58,23 @@ class Watch(threading.Thread):
         self._on_orphaned = on_orphaned
         self._kill_at: float | None = None
         self._over = threading.Event()
+
+    @property
+    def kernel(self) -> int | None:
+        """Return the pid of the kernel, leader of its process group."""
+        return self._kernel
+
+    @kernel.setter
+    def kernel(self, pid: int | None) -> None:
+        if pid is not None:
+            self.vitals.begin(pid)
+        self._kernel = pid
+
+    def look(self) -> None:
+        """Measure the kernel, and end it where it holds too much."""
+        if self._kernel is not None and self.vitals.look():
+            self.request(Ending.OUT_OF_MEMORY)
+            self.vitals.kill()
 
     def request(self, ending: Ending) -> None:
         """Ask for the end; the first reason stays. Safe in a signal handler."""
@@ -68,7 +91,7 @@ class Watch(threading.Thread):
 
     def run(self) -> None:
         """Poll until the attempt is over."""
-        while not self._over.wait(0.1):
+        while not self._over.wait(0.1 if self.vitals.limit is None else 0.05):
             if self._supervisor is not None and os.getppid() != self._supervisor:
                 self._on_orphaned()
                 return
@@ -76,6 +99,7 @@ class Watch(threading.Thread):
             deadline = self._deadline
             if deadline is not None and now > deadline:
                 self.request(Ending.TIMED_OUT)
+            self.look()
             if self.ending is None:
                 continue
             if self._kill_at is None:

@@ -47,4 +47,5 @@ def _salvage(store: "Store", run: Run, folder: Path) -> None:
         run.fence,
         scraps=list(read_scraps(result.notebook).values()),
         notebook_digest=result.notebook_digest,
+        usage=result.usage,
     )

@@ -171,6 +171,7 @@ class Supervisor:
             workspace=self.root,
             environment=_WAIT_QUIETLY | environment(gpus),
             timeout=template.front_matter.resources.timeout,
+            memory_bytes=template.front_matter.resources.memory_bytes,
             contract=tuple(template.front_matter.scraps),
             artifacts=self.artifacts.url,
         )
@@ -225,6 +226,7 @@ class Supervisor:
             scraps=list(scraps.values()),
             artifacts=files,
             notebook_digest=result.notebook_digest,
+            usage=result.usage,
         )
 
     def _store_sidecars(

@@ -39,11 +39,11 @@ def test_what_is_too_much_is_noticed(worker: Worker) -> None:
     limit, family = MemoryLimit(200 * MB, name="x"), Family(worker.pid)
     limit.hold(worker.pid)
 
-    before = limit.exceeded(family)
+    before = limit.exceeded(family.members)
     worker.does(TAKE.format(mb=150))
-    within = limit.exceeded(family)
+    within = limit.exceeded(family.members)
     worker.does(TAKE.format(mb=250).replace("x", "y"))
-    beyond = limit.exceeded(family)
+    beyond = limit.exceeded(family.members)
 
     assert (before, within, beyond) == (False, False, True)
     assert 400 * MB < limit.peak_bytes < 430 * MB
@@ -64,13 +64,13 @@ if not os.fork():
     time.sleep(600)
 """
     worker.does(child.format("pass") * 4)
-    sharing = limit.exceeded(family)
+    sharing = limit.exceeded(family.members)
     sizes = sum(process.rss_bytes for process in family.members())
     # in a child, where it is not the kernel that grows; it says so when it has
     worker.does("read, write = os.pipe()")
     own = TAKE.format(mb=150).replace("x", "y") + "; os.write(write, b'.')"
     worker.does(child.format(own) + "os.read(read, 1)")
-    grown = limit.exceeded(family)
+    grown = limit.exceeded(family.members)
 
     assert sizes > 800 * MB
     assert (sharing, grown) == (False, True)
@@ -142,15 +142,15 @@ def test_a_group_that_takes_no_limit_is_taken_away_again(
 def test_a_kill_by_the_group_is_too_much_even_where_nobody_saw_it_grow(tree: Path) -> None:
     limit = MemoryLimit(5 * MB, name="run-1")
     limit.hold(os.getpid())
-    folder = tree / "user/app/nbprod-run-1"
+    folder = tree / f"user/app/nbprod-run-1-{os.getpid()}"
     family = Family(os.getpid())
 
-    before = limit.exceeded(family)  # though this very process is larger than 5 MB
+    before = limit.exceeded(family.members)  # though this very process is larger than 5 MB
     (folder / "memory.events").write_text("low 0\nhigh 0\nmax 7\noom 1\noom_kill 3\n")
     (folder / "memory.peak").write_text("5000000\n")
 
     assert (folder / "cgroup.procs").read_text() == str(os.getpid())
-    assert (before, limit.exceeded(family)) == (False, True)
+    assert (before, limit.exceeded(family.members)) == (False, True)
     assert limit.sentence("between two cells") == (
         "The run used more memory than its limit of 5.0 MB; it ended between two cells."
     )
