@@ -138,7 +138,9 @@ def send(peer: socket.socket, message: Message, descriptors: Sequence[int] = ())
     if descriptors:
         sent = socket.send_fds(peer, [line], list(descriptors))
         line = line[sent:]
-    peer.sendall(line)
+    # Sending nothing fails as well, if whoever has all of it by now has left.
+    if line:
+        peer.sendall(line)
 
 
 class Inbox:
