@@ -10,6 +10,7 @@ import contextlib
 import gc
 import importlib
 import io
+import itertools
 import logging
 import os
 import random
@@ -29,8 +30,10 @@ from typing import Any, NoReturn
 
 from nbprod.kernels import mark
 from nbprod.kernels.preload import Preloaded
-from nbprod.kernels.protocol import Done, Fork, Forked, Refused, send
+from nbprod.kernels.protocol import KERNEL, Done, Fork, Forked, Refused, send
 
+#: The program that a cold kernel is: `python -m` this.
+LAUNCHER = "ipykernel_launcher"
 #: Seconds that a client may take to read a message of a few hundred bytes.
 PATIENCE = 10.0
 #: Exit statuses: of a process whose owner is gone (as ipykernel's parent poller has it), and of
@@ -88,6 +91,7 @@ def become(order: Order, argv0: str) -> None:
     try:
         os.setsid()
         _signals_by_default()
+        _count_threads_anew()
         _take_stdio(order.descriptors)
         inherit(request)
         os.chdir(request.cwd)
@@ -103,6 +107,7 @@ def begin_unasked() -> None:
     """Make this process one that nobody has asked for yet: it reads nothing, and writes the log."""
     os.setsid()
     _signals_by_default()
+    _count_threads_anew()
     _take_stdio([os.open(os.devnull, os.O_RDONLY), os.dup(1), os.dup(2)])
 
 
@@ -155,8 +160,10 @@ def settle_in(request: Fork, preloaded: Preloaded, argv0: str) -> None:
     mark.write(request.environment)
     time.tzset()
     tempfile.tempdir = None
+    _set_variables(preloaded)
     sys.argv = [argv0, *request.argv]
-    sys.orig_argv[:] = [sys.executable, argv0, *request.argv]
+    program = ["-m", LAUNCHER] if request.target == KERNEL else [argv0]
+    sys.orig_argv[:] = [sys.executable, *program, *request.argv]
     # What is in a folder may have changed since the zygote looked.
     sys.path_importer_cache.clear()
     importlib.invalidate_caches()
@@ -193,6 +200,7 @@ def run_command(order: Order) -> NoReturn:
     """Call the function that was asked for as a process of its own."""
     become(order, order.request.target)
     fresh_main("")
+    hand_streams(order.preloaded)
     module, _, function = order.request.target.partition(":")
 
     def call() -> int:
@@ -296,6 +304,33 @@ def _open_stream(number: int, name: str, mode: str) -> io.TextIOWrapper:
     )
     stream.mode = mode
     return stream  # type: ignore[no-any-return]
+
+
+def _count_threads_anew() -> None:
+    """Name this process's threads as its own: names of threads that fail are shown to the user."""
+    threading._counter = itertools.count(1).__next__  # type: ignore[attr-defined]
+    threading.main_thread()._set_native_id()  # type: ignore[attr-defined]
+
+
+def _set_variables(preloaded: Preloaded) -> None:
+    """Set what modules set when they are imported, for they will not be imported again."""
+    is_elsewhere = tempfile.gettempdir() != preloaded.temporary
+    for name, value in preloaded.variables.items():
+        # Of a folder that is not this process's; a module that finds none chooses one anew.
+        if not (is_elsewhere and value.startswith(preloaded.temporary)):
+            os.environ.setdefault(name, value)
+
+
+def hand_streams(preloaded: Preloaded) -> None:
+    """Have handlers of logs, made at import, write to this process's streams."""
+    for reference in list(logging._handlerList):  # type: ignore[attr-defined]
+        handler: Any = reference()
+        for name, stream in preloaded.streams.items():
+            if handler is None or getattr(handler, "stream", None) is not stream:
+                continue
+            handler.setStream(getattr(sys, name))
+            if getattr(vars(handler).get("flush"), "__self__", None) is stream:  # transformers'
+                handler.flush = getattr(sys, name).flush
 
 
 def _start_clock() -> None:

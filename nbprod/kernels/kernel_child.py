@@ -9,10 +9,12 @@ from importlib.util import find_spec
 from typing import Any, NoReturn
 
 from nbprod.kernels.children import (
+    LAUNCHER,
     ORPHANED,
     Order,
     become,
     fresh_main,
+    hand_streams,
     leave,
     outcome,
     watch_owner,
@@ -37,8 +39,8 @@ def run_kernel(order: Order) -> NoReturn:
 
 def launcher() -> str:
     """Return what a cold kernel has as `sys.argv[0]`."""
-    spec = find_spec("ipykernel_launcher")
-    return "ipykernel_launcher.py" if spec is None or spec.origin is None else spec.origin
+    spec = find_spec(LAUNCHER)
+    return f"{LAUNCHER}.py" if spec is None or spec.origin is None else spec.origin
 
 
 def new_app() -> Any:
@@ -46,12 +48,36 @@ def new_app() -> Any:
     from ipykernel.kernelapp import IPKernelApp
 
     # 1: it shall not look after its parent, which is the zygote and not its owner.
-    return IPKernelApp.instance(parent_handle=1)
+    app: Any = IPKernelApp.instance(parent_handle=1)
+    app.poller = Poller()
+    app.close = _in_order(app)
+    return app
+
+
+def _in_order(app: Any) -> Callable[[], None]:
+    """Return `app.close` without its stall.
+
+    ipykernel ends the thread that sends output before the one that answers the request to shut
+    down. Where that one is just waiting for its output to be sent, it waits 10 s, twice, and the
+    kernel with it: of cold ones, one in 28 or more. So the thread that waits is ended first.
+    """
+    close: Callable[[], None] = app.close
+
+    def close_in_order() -> None:
+        app.reset_io()
+        for thread in (app.control_thread, app.shell_channel_thread):
+            if thread is not None and thread.is_alive():
+                thread.stop()
+                thread.join()
+        close()
+
+    return close_in_order
 
 
 def adopt(app: Any, peer: socket.socket, preloaded: Preloaded) -> None:
     """Give a kernel its owner, and what modules wanted of the shell when they were imported."""
-    app.poller = Poller(peer)
+    app.poller.peer = peer
+    hand_streams(preloaded)
     for event, callback in preloaded.callbacks:
         app.shell.events.register(event, callback)
 
@@ -59,13 +85,14 @@ def adopt(app: Any, peer: socket.socket, preloaded: Preloaded) -> None:
 class Poller(threading.Thread):
     """Ends this process with its owner, in place of ipykernel's look at its parent's pid."""
 
-    def __init__(self, peer: socket.socket) -> None:
+    def __init__(self) -> None:
         super().__init__(daemon=True)
-        self._peer = peer
+        self.peer: socket.socket | None = None  #: the owner, known before it starts
 
     def run(self) -> None:
         """Wait for the owner's end; never returns."""
-        watch_owner(self._peer)
+        assert self.peer is not None
+        watch_owner(self.peer)
         os._exit(ORPHANED)
 
 

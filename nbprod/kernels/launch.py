@@ -96,7 +96,9 @@ def put_down(pid: int, key: str) -> bool:
 def zygote_command(python: str, *, role: str, key: str, settings: KernelSettings) -> list[str]:
     """Return the command line of a zygote."""
     given = json.dumps(settings.as_json())
-    program = ["-P", "-m", "nbprod.kernels.zygote"]
+    # Not -P: sys.flags.safe_path would be every fork's, and IPython leave the notebook's folder out
+    # of sys.path. It starts in `/`, where only root could put something in the way.
+    program = ["-m", "nbprod.kernels.zygote"]
     return [python, *program, "--role", role, "--key", key, "--settings", given]
 
 
