@@ -14,6 +14,7 @@ import os
 import random
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -77,6 +78,9 @@ class Preloaded:
     generators: list[random.Random] = field(default_factory=list)  #: seeded by chance, at import
     callbacks: list[tuple[str, Callable[..., Any]]] = field(default_factory=list)
     gpu: str = ""  #: the module whose import opened a GPU
+    variables: dict[str, str] = field(default_factory=dict)  #: set by modules as they were imported
+    temporary: str = ""  #: the folder for temporary files that they found
+    streams: dict[str, Any] = field(default_factory=dict)  #: sys.stdout and sys.stderr of then
 
     def names(self) -> list[str]:
         """Return the top-level names that the folder of a job could mean something else by."""
@@ -89,7 +93,8 @@ def preload(role: str, modules: Sequence[str] | None, *, note: Path | None = Non
 
     `note` is a file that names the module at hand: one that ended an earlier zygote is skipped.
     """
-    found = Preloaded()
+    found = Preloaded(streams={"stdout": sys.stdout, "stderr": sys.stderr})
+    before = dict(os.environ)
     culprit = _read(note)
     # Collections while everything stays alive only cost time.
     gc.disable()
@@ -109,6 +114,10 @@ def preload(role: str, modules: Sequence[str] | None, *, note: Path | None = Non
     gc.enable()
     if note is not None:
         note.unlink(missing_ok=True)
+    found.variables = {
+        name: value for name, value in os.environ.items() if before.get(name) != value
+    }
+    found.temporary = tempfile.gettempdir()
     return found
 
 
