@@ -13,7 +13,7 @@ from nbprod.core.imports import SCHEMA_FORMATS, leave_out
 #: Exit codes, the same for every command.
 DONE, FAILED, MISUSED, BLOCKED = 0, 1, 2, 3
 #: jupytext's part for JupyterLab, which loads a web server. Reading a script needs none.
-_JUPYTER_SERVER = ("jupytext.sync_contentsmanager", "jupytext.async_contentsmanager")
+JUPYTER_SERVER = ("jupytext.sync_contentsmanager", "jupytext.async_contentsmanager")
 
 
 class _Commands(click.Group):
@@ -57,13 +57,13 @@ def cli() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code."""
-    leave_out(*SCHEMA_FORMATS, *_JUPYTER_SERVER)
+    leave_out(*SCHEMA_FORMATS, *JUPYTER_SERVER)
     code = invoke(arguments)
-    _let_go_of_closed_pipes()
+    let_go_of_closed_pipes()
     sys.exit(code)
 
 
-def _let_go_of_closed_pipes() -> None:
+def let_go_of_closed_pipes() -> None:
     """Keep the exit code: Python's own flush at exit would make it 120 when a reader has left."""
     for stream in (sys.stdout, sys.stderr):
         try:

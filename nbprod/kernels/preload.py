@@ -55,14 +55,7 @@ USUAL = (
     *("tqdm.auto", "yaml", "nbprod"),
 )
 #: What commands and attempts need; strings, because this room is below those.
-COMMANDS = (
-    *("nbformat", "nbclient", "jupyter_client", "papermill", "papermill.execute"),
-    *("psutil", "pydantic", "click", "rich", "sqlalchemy", "sqlalchemy.orm", "alembic", "yaml"),
-    *("nbprod.cli.main", "nbprod.cli.run", "nbprod.workspace", "nbprod.runners.attempt"),
-    *("nbprod.runners.engine", "nbprod.runners.kernel_run", "nbprod.runners.client"),
-    *("nbprod.kernels.provisioner", "nbprod.store", "nbprod.notebook.injection"),
-    *("nbprod.notebook.rendering",),
-)
+COMMANDS = ("nbprod.cli.served",)
 #: Seconds that one import may take before it ends the zygote, which then starts without it.
 LONGEST_IMPORT = 300
 

@@ -91,6 +91,10 @@ class Zygote:
         self._used = time.monotonic()
         self._snapshot = snapshot
         self._unsafe = why_unsafe(preloaded.started_by, preloaded.gpu)
+        if role == "command":
+            # Each fork would fail at the same import: the command that runs cold says it better.
+            for name, why in preloaded.failures.items():
+                self._unsafe = f"{name} could not be imported ({why})"
         self._names = preloaded.names()
         self._refused: dict[str, int] = {}
         self._counts = {"forked": 0, "lent": 0}

@@ -5,8 +5,9 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Protocol
 
 from nbprod.core.runner import LOG_FILE, REQUEST_FILE, SCRAPS_FOLDER, AttemptRequest
@@ -17,6 +18,8 @@ from nbprod.runners.reserve import release, reserve
 
 logger = logging.getLogger(__name__)
 
+#: What a zygote calls in a fork.
+ATTEMPT = "nbprod.runners.attempt:main"
 #: Seconds that an attempt gets after its last word, for the kernel to end in its own way.
 REST_SECONDS = 60.0
 
@@ -82,11 +85,12 @@ def start_attempt(request: AttemptRequest) -> StartedAttempt:
     path.write_text(json.dumps(request.to_json(), indent=1), encoding="utf-8")
     # Enough for the last events and a notebook without outputs.
     reserve(folder, 256 * 1024 + 2 * request.notebook.stat().st_size)
-    environment = {**os.environ, **request.environment, SUPERVISOR_VARIABLE: str(os.getpid())}
+    # What the request adds, the attempt takes on itself: it is none of a zygote's key.
+    environment = {**os.environ, SUPERVISOR_VARIABLE: str(os.getpid())}
     line = SupervisorLine()
     try:
         with (folder / LOG_FILE).open("ab") as log:
-            process = _start_cold(str(path), environment, line, log.fileno())
+            process = _start(str(path), environment, [line.descriptor, log.fileno(), log.fileno()])
     except BaseException:
         line.close()
         raise
@@ -101,15 +105,27 @@ def kill(process: AttemptProcess) -> None:
         process.wait()
 
 
-def _start_cold(
-    request: str, environment: Mapping[str, str], line: SupervisorLine, log: int
-) -> AttemptProcess:
+def _start(request: str, environment: Mapping[str, str], stdio: Sequence[int]) -> AttemptProcess:
+    """Return a fork of the zygote that has papermill imported, else a process of our own."""
+    from nbprod.kernels import client
+    from nbprod.kernels.launch import NotWarmError
+    from nbprod.kernels.settings import find_settings
+
+    if not client.is_off():
+        try:
+            wanted = client.request_here(
+                ATTEMPT, [request], environment=environment, cwd=str(Path.cwd())
+            )
+            settings = replace(find_settings(Path.cwd()), preload=None)  # those are for kernels
+            return client.fork(wanted, stdio, role="command", settings=settings)
+        except (NotWarmError, OSError) as error:
+            logger.debug("the attempt is started cold: %s", error)
     return subprocess.Popen(
         # -P: a json.py in the current folder must not stand in for the library's.
         [sys.executable, "-P", "-m", "nbprod.runners.attempt", request],
         env=environment,
-        stdin=line.descriptor,
-        stdout=log,
-        stderr=log,
+        stdin=stdio[0],
+        stdout=stdio[1],
+        stderr=stdio[2],
         start_new_session=True,
     )
