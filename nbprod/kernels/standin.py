@@ -43,10 +43,7 @@ def read_command(command: Sequence[str], *, language: str, path: str | None) -> 
     python, *words = (os.path.expanduser(word) for word in command)  # noqa: PTH111 - as Popen's caller
     if words[:2] == ["-m", LAUNCHER]:
         return Command(python=_interpreter(python, path), argv=words[2:])
-    if LAUNCHER in words[1:] and words[words.index(LAUNCHER) - 1] == "-m":
-        options = " ".join(words[: words.index(LAUNCHER) - 1])
-        raise NotWarmError(f"the kernel's interpreter is started with {options}")
-    shown = " ".join(command[:3])
+    shown = " ".join([python, *words[:3]])
     raise NotWarmError(f"the kernel is not started by python -m {LAUNCHER}: {shown} ...")
 
 

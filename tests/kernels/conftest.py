@@ -3,26 +3,60 @@
 import os
 import shutil
 import signal
+import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
-from nbprod.kernels import client
+# pytest's importlib mode puts no test folder on the path; what tests share lies beside them.
+sys.path.insert(0, str(Path(__file__).parent))
+
+from kernel_starts import Starts
 
 
 @pytest.fixture
 def runtime(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The folder in which zygotes and clients of this test meet."""
-    folder = Path(tempfile.mkdtemp(prefix="nbprod-"))  # a socket's path has 107 bytes at most
+    with runtime_folder() as folder:
+        use(folder, monkeypatch, warm="on")
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def shared_runtime() -> Iterator[Path]:
+    """A runtime folder for the tests of a module: a zygote takes seconds to import."""
+    with runtime_folder() as folder:
+        yield folder
+
+
+@pytest.fixture
+def warm(shared_runtime: Path, monkeypatch: pytest.MonkeyPatch) -> Starts:
+    """Kernels that wait for their zygote, which imports nothing but what a kernel needs."""
+    use(shared_runtime, monkeypatch, warm="wait")
+    return Starts(shared_runtime)
+
+
+def use(folder: Path, monkeypatch: pytest.MonkeyPatch, *, warm: str) -> None:
+    """Have this process, and what it starts, be a client of zygotes in `folder`."""
     monkeypatch.setenv("NBPROD_RUNTIME_DIR", str(folder))
-    monkeypatch.setenv("NBPROD_WARM", "on")
-    yield folder
-    client.stop()
-    for pid in left_in(folder):
-        os.kill(pid, signal.SIGKILL)
-    shutil.rmtree(folder)
+    monkeypatch.setenv("NBPROD_WARM", warm)
+    monkeypatch.setenv("NBPROD_PRELOAD", "")
+
+
+@contextmanager
+def runtime_folder() -> Iterator[Path]:
+    """Make a runtime folder; at the end nothing lives that was started with it."""
+    folder = Path(tempfile.mkdtemp(prefix="nbprod-"))  # a socket's path has 107 bytes at most
+    try:
+        yield folder
+    finally:
+        for pid in left_in(folder):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        shutil.rmtree(folder)
 
 
 def left_in(folder: Path) -> list[int]:
