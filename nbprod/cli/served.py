@@ -20,7 +20,9 @@ from nbprod.runners.attempt import HDFS
 _GROUPS = ("nbprod.commands", "nbprod.gates", "nbprod.runners", "nbprod.templates")
 #: What commands and attempts import on their way, beyond what importing the first ones loads.
 _ON_THE_WAY = (
-    *("encodings.utf_8_sig", "jupyter_client.blocking.client", "jupyter_client.manager"),
+    *("IPython.paths", "encodings.utf_8_sig", "ipykernel.kernelspec"),
+    *("jupyter_client.blocking.client",),
+    *("jupyter_client.kernelspec", "jupyter_client.manager", "jupyter_client.provisioning"),
     *("nbprod.jobs", "nbprod.kernels.client", "nbprod.kernels.provisioner"),
     *("nbprod.notebook.annotations", "nbprod.notebook.binding", "nbprod.notebook.discovery"),
     *("nbprod.notebook.document", "nbprod.notebook.injection", "nbprod.notebook.rendering"),
@@ -43,6 +45,9 @@ def _prepare() -> None:
         del sys.modules[HDFS]
     for name in _ON_THE_WAY:
         importlib.import_module(name)
+    # Compiles the schema, 60 ms.
+    nbformat = importlib.import_module("nbformat")
+    nbformat.validate(nbformat.v4.new_notebook())
     for group in _GROUPS:
         for entry in installed(group).values():
             if entry.value.startswith("nbprod."):
