@@ -122,20 +122,37 @@ class Family:
         return list(found.values())
 
     def kill(self, *, patience: float = 2.0) -> bool:
-        """End all of them, again and again while new ones appear; say whether none is left."""
+        """End all of them, again and again while new ones appear; say whether none is left.
+
+        A family that forks all the time is never at an end, and whoever's parent was killed is
+        hard to find: first nobody may move any more, then all are killed together.
+        """
         deadline = time.monotonic() + patience
         while True:
-            self._look_around()
+            self._stop(until=deadline)
             members = [process for process in self.members() if not process.is_over]
-            # Stopped first, they cannot fork while others are killed: a family that forks all the
-            # time is else never at an end.
-            for number in (signal.SIGSTOP, signal.SIGKILL):
-                _signal(members, number)
+            _signal(members, signal.SIGKILL)
             if not members:
                 return True
             if time.monotonic() > deadline:
                 return False
             time.sleep(0.005)
+
+    def _stop(self, *, until: float) -> None:
+        """Stop all of them: until a look finds nobody who was not stopped before."""
+        stopped: set[tuple[int, int]] = set()
+        has_looked_around = False
+        while time.monotonic() < until:
+            new = [process for process in self.members() if process.key not in stopped]
+            _signal(new, signal.SIGSTOP)
+            stopped.update(process.key for process in new)
+            if new:
+                continue
+            if has_looked_around:
+                return
+            # Last, since others would go on forking while every process is looked at.
+            self._look_around()
+            has_looked_around = True
 
     def _look_around(self) -> None:
         """Find those who are no longer below the kernel."""
@@ -147,21 +164,27 @@ class Family:
             process = look(pid)
             if process is None:
                 continue
-            if process.key not in self._strangers and self._is_ours(process):
+            is_ours = process.key not in self._strangers and self._is_ours(process)
+            if is_ours:
                 self._known[pid] = process.started
-            else:
+            elif is_ours is False:
                 strangers.add(process.key)
         self._strangers = strangers  # of the living only: ids are used again
 
-    def _is_ours(self, process: Process) -> bool:
+    def _is_ours(self, process: Process) -> bool | None:
+        """Say whether it belongs here; None where that cannot be told yet."""
         if self._leads_session and process.session == self.head:
             return True
         if self._mark is None:
             return False
         try:
             environment = (PROC / f"{process.pid}/environ").read_bytes()
-        except OSError:
+        except PermissionError:
             return False  # another user's
+        except OSError:
+            return None
+        if not environment and not process.is_over:
+            return None  # about to become another program
         return self._mark in environment.split(b"\0")
 
 

@@ -12,6 +12,7 @@ import nbformat
 import pytest
 
 from nbprod.core.events import Event, EventType
+from nbprod.core.outputs import OutputCaps
 from nbprod.core.runner import AttemptRequest, AttemptResult
 from nbprod.core.scraps import ScrapDeclaration
 from nbprod.runners.local import LocalRunner
@@ -96,6 +97,7 @@ def attempt(tmp_path: Path) -> Make:
     def make(
         *cells: str | tuple[str, str],
         timeout: timedelta | None = None,
+        memory_bytes: int | None = None,
         grace: timedelta = timedelta(seconds=5),
         injected: str = "",
         parameters: dict[str, Any] | None = None,
@@ -103,6 +105,7 @@ def attempt(tmp_path: Path) -> Make:
         environment: dict[str, str] | None = None,
         kernel: str = "",
         folder: Path | None = None,
+        caps: OutputCaps | None = None,
     ) -> Attempt:
         folder = folder or tmp_path / "run" / "1"
         folder.mkdir(parents=True)
@@ -122,9 +125,11 @@ def attempt(tmp_path: Path) -> Make:
                 workspace=home,
                 kernel=kernel,
                 timeout=timeout,
+                memory_bytes=memory_bytes,
                 grace=grace,
                 contract=contract,
                 environment=environment or {},
+                caps=caps or OutputCaps(),
             )
         )
 
