@@ -74,7 +74,7 @@ class Cli:
     def _environment(self) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("NBPROD_")}
         kept.pop("MLFLOW_TRACKING_URI", None)
-        return {**kept, "NO_COLOR": "1", **self.environment}
+        return {**kept, "NO_COLOR": "1", "NBPROD_WARM": "off", **self.environment}
 
 
 def make_workspace(folder: Path, *, settings: str = "", lease: float = 30.0) -> Cli:

@@ -37,7 +37,11 @@ class Environment:
         return subprocess.run(
             [self.folder / "bin" / command[0], *command[1:]],
             cwd=cwd,
-            env={**inherited, "PATH": f"{self.folder / 'bin'}:/usr/bin:/bin"},
+            env={
+                **inherited,
+                "PATH": f"{self.folder / 'bin'}:/usr/bin:/bin",
+                "NBPROD_WARM": "off",
+            },
             capture_output=True,
             text=True,
             check=False,
