@@ -47,11 +47,11 @@ def parse_caps(value: object, *, fail: Fail) -> dict[str, int | None]:
     limits: dict[str, int | None] = {}
     for key, limit in value.items():
         match key, limit:
-            case ("max_bytes" | "max_count"), None:
+            case (("max_bytes" | "max_count"), None):
                 limits[key] = None
-            case ("max_bytes" | "max_count"), str() if limit in NO_LIMIT:
+            case (("max_bytes" | "max_count"), str()) if limit in NO_LIMIT:
                 limits[key] = None
-            case ("max_bytes" | "max_count"), int() if limit > 0 and limit is not True:
+            case (("max_bytes" | "max_count"), int()) if limit > 0 and limit is not True:
                 limits[key] = limit
             case "max_bytes", str() if size := parse_size(limit):
                 limits[key] = size

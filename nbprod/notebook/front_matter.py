@@ -1,7 +1,7 @@
 """Front matter: what the first raw cell of a template says about it."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NoReturn
@@ -17,7 +17,7 @@ from nbprod.core.json import JSON
 from nbprod.core.resources import Resources
 from nbprod.core.scraps import ScrapDeclaration, ScrapType
 
-KEYS = ("title", "description", "kind", "resources", "scraps", "report")
+KEYS = ("title", "description", "kind", "resources", "scraps", "outputs", "report")
 SCRAP_KEYS = ("type", "range", "unit", "higher_is_better", "required", "description")
 REPORT_KEYS = ("title", "code")
 
@@ -60,6 +60,7 @@ FOREIGN_KEYS = frozenset(
         "lightbox",
         "number-sections",
         "order",
+        "output",
         "page-layout",
         "params",
         "pdf",
@@ -115,6 +116,8 @@ class FrontMatter:
     kind: Kind | None = None
     resources: Resources = field(default_factory=Resources)
     scraps: tuple[ScrapDeclaration, ...] = ()
+    #: `max_bytes`, `max_count`, None for no limit; what is missing is for nbprod.toml to say
+    outputs: Mapping[str, int | None] = field(default_factory=dict)
     report: ReportOptions = field(default_factory=ReportOptions)
     unknown: tuple[UnknownKey, ...] = ()
 
@@ -157,6 +160,7 @@ class _Reader:
 
     def read(self) -> FrontMatter:
         # Imported here: most notebooks that are only listed or run have no front matter.
+        from nbprod.core.outputs import parse_caps
         from nbprod.notebook.resources import parse_resources
         from nbprod.notebook.yaml import load_yaml
 
@@ -179,6 +183,10 @@ class _Reader:
                 fail=lambda keys, problem: self.fail(("resources", *keys), problem),
             ),
             scraps=self.scraps(found.get("scraps")),
+            outputs=parse_caps(
+                found.get("outputs"),
+                fail=lambda keys, problem: self.fail(("outputs", *keys), problem),
+            ),
             report=self.report(found.get("report")),
             unknown=unknown,
         )

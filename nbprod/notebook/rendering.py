@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 from nbprod.core.events import Event, EventType
 from nbprod.core.scraps import SCRAP_METADATA, SCRAP_MIME_PREFIX
 from nbprod.notebook.injection import inject
+from nbprod.notebook.notes import cut_mark, note
+from nbprod.notebook.streams import write
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -131,11 +133,13 @@ class Rendering:
                     self._displays.setdefault(display_id, []).append(output)
             case EventType.OUTPUT_CLEARED:
                 cell.outputs = [output for output in cell.outputs if is_scrap(output)]
+            case EventType.OUTPUT_CUT:
+                cell.mark_cut(fields)
             case EventType.SCRAP:
                 cell.append_scrap(dict(fields["output"]), str(fields.get("name")))
             case EventType.STOPPED:
                 self._stopped = (index, str(fields.get("reason", "")))
-                cell.append(_note(f"Stopped here: {fields.get('reason') or 'no reason given'}"))
+                cell.append(note(f"Stopped here: {fields.get('reason') or 'no reason given'}"))
             case EventType.CELL_FINISHED:
                 cell.status, cell.finished = str(fields.get("status")), event.t
                 cell.execution_count = fields.get("execution_count")
@@ -165,7 +169,7 @@ class Rendering:
                 failing = index
             outputs = state.finished_outputs()
             if status == "not_run" and str(cell.source).strip():
-                outputs = [_note(f"Not run: {why}")]
+                outputs = [note(f"Not run: {why}")]
             cell["outputs"] = [nbformat.from_dict(output) for output in outputs]
             cell["execution_count"] = state.execution_count
             cell.metadata["nbprod"] = {"status": status, "cell": index}
@@ -227,8 +231,18 @@ class _Cell:
         if last is None or last["output_type"] != "stream" or last["name"] != output["name"]:
             last = {"output_type": "stream", "name": output["name"], "text": [""]}
             self.outputs.append(last)
-        _write(last["text"], text)
+        write(last["text"], text)
         return last
+
+    def mark_cut(self, fields: Mapping[str, Any]) -> None:
+        """Say what was cut; the last word on a file is put where the first one stood."""
+        mark = cut_mark(fields)
+        for place, former in enumerate(self.outputs):
+            cut = former.get("metadata", {}).get("nbprod", {}).get("cut", {})
+            if cut and cut["file"] == fields.get("file"):
+                self.outputs[place] = mark
+                return
+        self.outputs.append(mark)
 
     def append_scrap(self, output: dict[str, Any], name: str) -> None:
         """Append a scrap; one that a loop glues again and again is kept once."""
@@ -269,23 +283,6 @@ class _Cell:
         return times
 
 
-def _write(lines: list[str], text: str) -> None:
-    r"""Add text to a stream as a terminal would: what follows `\r` overwrites its line.
-
-    tqdm writes one refresh after another that way; kept apart they made most of a notebook.
-    The last item of `lines` is the line that is not finished yet.
-    """
-    parts = (lines.pop() + text).split("\n")
-    for part in parts[:-1]:
-        lines.append(part.rstrip("\r").rsplit("\r", 1)[-1] + "\n")
-    tail = parts[-1]
-    if tail.endswith("\r"):
-        # Whether it erases the line depends on the next character: `\r\n` is a line's end.
-        lines.append(tail.rstrip("\r").rsplit("\r", 1)[-1] + "\r")
-    else:
-        lines.append(tail.rsplit("\r", 1)[-1])
-
-
 def _valid(output: dict[str, Any]) -> dict[str, Any]:
     """Return the output as nbformat accepts it.
 
@@ -304,22 +301,6 @@ def _valid(output: dict[str, Any]) -> dict[str, Any]:
         for mime, value in data.items()
     }
     return {**output, "data": fixed}
-
-
-def _note(text: str) -> dict[str, Any]:
-    """Return an output that we, not the kernel, put below a cell."""
-    return {
-        "output_type": "display_data",
-        "data": {"text/plain": text, "text/markdown": f"*{_escape(text)}*"},
-        "metadata": {"nbprod": {"note": True}},
-    }
-
-
-def _escape(text: str) -> str:
-    escaped = html.escape(text, quote=False).replace("\n", " ")
-    for character in "\\`*_[]":
-        escaped = escaped.replace(character, "\\" + character)
-    return escaped
 
 
 def _add_banner(notebook: "NotebookNode", *, status: str, reason: str, failing: int | None) -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from nbprod.core.events import Event, EventType
 from nbprod.core.imports import SCHEMA_FORMATS, leave_out
-from nbprod.core.runner import JOURNAL_FILE, NOTEBOOK_FILE, AttemptRequest
+from nbprod.core.runner import JOURNAL_FILE, NOTEBOOK_FILE, OUTPUTS_FOLDER, AttemptRequest
 from nbprod.core.runs import RunStatus
 from nbprod.notebook.journal import Journal
 from nbprod.notebook.kernel import RUN_FOLDER_VARIABLE, RUN_VARIABLE, WORKSPACE_VARIABLE
@@ -25,6 +25,7 @@ from nbprod.runners.gpu_memory import GpuMemory
 from nbprod.runners.gpus import VISIBLE
 from nbprod.runners.line import AttemptLine
 from nbprod.runners.memory import MemoryLimit
+from nbprod.runners.overflow import Overflow
 from nbprod.runners.processes import die_with_parent, end_all
 from nbprod.runners.vitals import Vitals
 from nbprod.runners.watch import Ending, Watch
@@ -114,6 +115,8 @@ def execute(request: AttemptRequest, journal: Journal, watch: Watch) -> "Outcome
             watch=watch,
             outcome=outcome,
             contract=request.contract,
+            caps=request.caps,
+            overflow=Overflow(request.folder / OUTPUTS_FOLDER),
             started={
                 "pid": os.getpid(),
                 "pid_started": psutil.Process().create_time(),

@@ -12,6 +12,7 @@ from nbprod.core.events import EventType
 from nbprod.core.scraps import PROGRESS_MIME, SCRAP_METADATA, SCRAP_MIME_PREFIX, STOP_MIME
 from nbprod.notebook.rendering import is_scrap
 from nbprod.runners.kernel import Kernel
+from nbprod.runners.outputs import Outputs
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -37,7 +38,7 @@ class _Request:
 
 
 class JournalingClient(NotebookClient):
-    """Executes cells; `note(type, **fields)` gets every event.
+    """Executes cells; `note(type, **fields)` gets every event, outputs on the way of `outputs`.
 
     Of nbclient's client it uses the part that stands in for a front end: the state of widgets,
     and the output widgets that take outputs for themselves.
@@ -48,10 +49,12 @@ class JournalingClient(NotebookClient):
         notebook: "NotebookNode",
         *,
         note: Callable[..., None],
+        outputs: Outputs,
         tick: Callable[[], float | None] = lambda: None,
     ) -> None:
         super().__init__(notebook)
         self._note = note
+        self._outputs = outputs
         #: Called between messages; returns in how many seconds it wants to be called at the latest.
         self._tick = tick
         self._kernel: Kernel | None = None
@@ -86,9 +89,19 @@ class JournalingClient(NotebookClient):
         request = _Request(code)
         self._cell_of[request.id] = index
         self._kernel.is_busy = True
+        try:
+            self._listen(request, index, timeout)
+        finally:
+            self._outputs.finish()
+        self._kernel.is_busy = False
+        self.reply = request.answer or {}
+        return self.reply
+
+    def _listen(self, request: _Request, index: int, timeout: float | None) -> None:
+        assert self._kernel is not None
         deadline = None if timeout is None else time.monotonic() + timeout
         while request.answer is None or not request.is_idle:
-            wake = self._tick()
+            wake = _soonest(self._tick(), self._outputs.tick())
             left = None if deadline is None else deadline - time.monotonic()
             if left is not None and left <= 0:
                 if request.answer is None:
@@ -101,9 +114,6 @@ class JournalingClient(NotebookClient):
                 elif message["parent_header"].get("msg_id") == request.id:
                     request.answer = message["content"]
                     deadline = time.monotonic() + LAST_OUTPUTS
-        self._kernel.is_busy = False
-        self.reply = request.answer or {}
-        return self.reply
 
     def _take(self, message: dict[str, Any], request: _Request) -> None:
         """Note an output. One of an earlier cell's thread is kept, at that cell."""
@@ -127,12 +137,8 @@ class JournalingClient(NotebookClient):
                 if PROGRESS_MIME in content["data"]:
                     self._progress(content, cell_index)
                 else:
-                    self._note(
-                        EventType.OUTPUT_UPDATED,
-                        display_id=display_id,
-                        data=content["data"],
-                        metadata=content["metadata"],
-                    )
+                    new = {"data": content["data"], "metadata": content["metadata"]}
+                    self._outputs.update(cell_index, display_id, new)
             case "stream" | "display_data" | "execute_result" | "error":
                 self._output(msg, cell_index, display_id)
             case _ if kind.startswith("comm"):
@@ -148,7 +154,7 @@ class JournalingClient(NotebookClient):
         elif msg["content"].get("wait"):
             self._clears.add(cell_index)
         else:
-            self._note(EventType.OUTPUT_CLEARED, cell=cell_index)
+            self._outputs.clear(cell_index)
 
     def _output(self, msg: dict[str, Any], cell_index: int, display_id: str | None) -> None:
         content = msg["content"]
@@ -162,6 +168,7 @@ class JournalingClient(NotebookClient):
         output = _output_of(msg)
         if is_scrap(output):
             name = _scrap_name(output)
+            self._outputs.flush()
             self._note(EventType.SCRAP, cell=cell_index, name=name, output=output)
             return
         is_exit = output.get("ename") == "SystemExit" and not output["evalue"]
@@ -173,9 +180,8 @@ class JournalingClient(NotebookClient):
             return
         if cell_index in self._clears:
             self._clears.discard(cell_index)
-            self._note(EventType.OUTPUT_CLEARED, cell=cell_index)
-        fields = {} if display_id is None else {"display_id": display_id}
-        self._note(EventType.OUTPUT, cell=cell_index, output=output, **fields)
+            self._outputs.clear(cell_index)
+        self._outputs.add(cell_index, output, display_id)
 
 
 def _soonest(*seconds: float | None) -> float | None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nbprod.core.events import Event, EventType
+from nbprod.core.outputs import OutputCaps
 from nbprod.core.runs import CellError, RunStatus
 from nbprod.core.scraps import ScrapDeclaration
 from nbprod.notebook.rendering import Rendering
@@ -17,6 +18,7 @@ from nbprod.notebook.scraps import check_contract, read_scraps
 from nbprod.runners.finish import run_finished
 from nbprod.runners.kernel import KernelEnd
 from nbprod.runners.kernel_run import KernelRun
+from nbprod.runners.overflow import Overflow
 from nbprod.runners.watch import Watch
 
 if TYPE_CHECKING:
@@ -75,6 +77,8 @@ class NbprodEngine:
         watch: Watch | None = None,
         outcome: Outcome | None = None,
         contract: Sequence[ScrapDeclaration] = (),
+        caps: OutputCaps | None = None,
+        overflow: Overflow | None = None,
         **_: Any,
     ) -> "NotebookNode":
         """Execute every cell and return the executed notebook, a copy.
@@ -109,6 +113,8 @@ class NbprodEngine:
             watch=watch,
             start_timeout=start_timeout,
             started=started or {},
+            caps=caps,
+            overflow=overflow,
         )
         outcome.end_kernel = run.end_kernel
         try:

@@ -6,17 +6,31 @@ import tomllib
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, NoReturn
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from nbprod.core.amounts import parse_duration, parse_size
 from nbprod.core.errors import SettingsError
+from nbprod.core.outputs import OutputCaps, parse_caps
 
 FILE = "nbprod.toml"
 
 
 class _Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _size(text: str) -> str:
+    if not parse_size(text):
+        raise ValueError(f"{text!r} is no size such as 1GB or 512MiB")
+    return text
+
+
+def _duration(text: str) -> str:
+    if not parse_duration(text):
+        raise ValueError(f"{text!r} is no duration such as 10min or 1h30m")
+    return text
 
 
 class WorkspaceTable(_Table):
@@ -33,6 +47,18 @@ class RunsTable(_Table):
     """The `[runs]` table."""
 
     lease_seconds: float = Field(default=30.0, ge=0.5)  #: a silent supervisor is lost after this
+    #: max_bytes of one output, max_count of one cell's; "none" for no limit
+    outputs: dict[str, int | None] = Field(default_factory=dict)
+
+    @field_validator("outputs", mode="before")
+    @classmethod
+    def _read_caps(cls, value: object) -> dict[str, int | None]:
+        return parse_caps(value, fail=_fail)
+
+    @property
+    def caps(self) -> OutputCaps:
+        """Return how much of its outputs a run keeps where its template does not say."""
+        return OutputCaps().with_limits(self.outputs)
 
     @property
     def lease(self) -> timedelta:
@@ -41,9 +67,13 @@ class RunsTable(_Table):
 
 
 class KernelsTable(_Table):
-    """The `[kernels]` table."""
+    """The `[kernels]` table. Kernels read it themselves: `nbprod.kernels.settings`."""
 
-    preload: tuple[str, ...] = ()  #: modules a warm kernel has imported already
+    #: Modules that a warm kernel has imported already; none given: of the usual, what is installed.
+    preload: tuple[str, ...] | None = None
+    spares: int = Field(default=2, ge=0)  #: kernels forked ahead of need, at most
+    spare_memory: Annotated[str, AfterValidator(_size)] = "1GB"  #: of all spares together
+    idle: Annotated[str, AfterValidator(_duration)] = "10min"  #: then a zygote ends
 
 
 class MlflowTable(_Table):
@@ -91,6 +121,10 @@ def read_settings(path: Path) -> Settings:
         problem = error.errors()[0]
         where = tuple(str(part) for part in problem["loc"])
         raise SettingsError(path, _sentence(where, problem), _line_of(where, text)) from error
+
+
+def _fail(_: tuple[str, ...], problem: str) -> NoReturn:
+    raise ValueError(problem.removesuffix("."))
 
 
 def _sentence(where: tuple[str, ...], problem: Mapping[str, Any]) -> str:

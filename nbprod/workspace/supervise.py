@@ -6,7 +6,7 @@ import secrets
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,9 +14,16 @@ from typing import TYPE_CHECKING
 from nbprod.core.errors import ArtifactChangedError, NbprodError, RunExistsError
 from nbprod.core.events import Event
 from nbprod.core.ids import redrawn
+from nbprod.core.outputs import OutputCaps
 from nbprod.core.plugins import installed
 from nbprod.core.resources import Gpus
-from nbprod.core.runner import AttemptRequest, AttemptResult, Runner, SettlingRunner
+from nbprod.core.runner import (
+    OUTPUTS_FOLDER,
+    AttemptRequest,
+    AttemptResult,
+    Runner,
+    SettlingRunner,
+)
 from nbprod.core.runs import CellError, Run, RunStatus
 from nbprod.core.scraps import Scrap
 from nbprod.workspace import lineage as lineages
@@ -61,6 +68,7 @@ class Supervisor:
     artifacts: "Artifacts"
     root: Path
     lease: timedelta
+    caps: OutputCaps = field(default_factory=OutputCaps)  #: for templates that do not say
 
     def execute(
         self,
@@ -173,6 +181,7 @@ class Supervisor:
             timeout=template.front_matter.resources.timeout,
             memory_bytes=template.front_matter.resources.memory_bytes,
             contract=tuple(template.front_matter.scraps),
+            caps=self.caps.with_limits(template.front_matter.outputs),
             artifacts=self.artifacts.url,
         )
 
@@ -232,7 +241,7 @@ class Supervisor:
     def _store_sidecars(
         self, run: Run, scraps: Mapping[str, Scrap], folder: Path
     ) -> list[StoredFile]:
-        """Put the files that scraps refer to into the artifact store, checking their digests."""
+        """Put away, by digest, the files that scraps refer to, checked, and outputs too large."""
         stored: dict[str, StoredFile] = {}
         for scrap in scraps.values():
             if scrap.sidecar is None:
@@ -248,6 +257,9 @@ class Supervisor:
                 if digest != expected:
                     raise ArtifactChangedError(run.id, relative)
                 stored[relative] = (relative, digest, size)
+        for path in sorted((folder / OUTPUTS_FOLDER).glob("*")):
+            relative = f"{OUTPUTS_FOLDER}/{path.name}"
+            stored[relative] = (relative, *self.artifacts.put_file(path))
         return list(stored.values())
 
     def _give_up(self, run: Run, error: BaseException) -> None:

@@ -195,6 +195,7 @@ class Workspace:
             artifacts=self.artifacts,
             root=self.root,
             lease=self.settings.runs.lease,
+            caps=self.settings.runs.caps,
         )
         final = supervisor.execute(
             run,

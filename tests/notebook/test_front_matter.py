@@ -28,6 +28,7 @@ scraps:
   loss: {type: number, range: [0, null], higher_is_better: false, description: the last one}
   model: model
   anything:
+outputs: {max_bytes: 1MB, max_count: none}
 report: {title: "How well are definitions filed?", code: shown}
 ---"""
 
@@ -63,6 +64,7 @@ report: {title: "How well are definitions filed?", code: shown}
             ScrapDeclaration(name="model", type=ScrapType.MODEL),
             ScrapDeclaration(name="anything"),
         ),
+        outputs={"max_bytes": 1_000_000, "max_count": None},
         report=ReportOptions(title="How well are definitions filed?", code="shown"),
     )
 
@@ -100,7 +102,7 @@ def test_a_misspelt_key_is_refused_because_it_would_silently_do_nothing() -> Non
     assert str(caught.value) == (
         "templates/x.ipynb, cell 1, line 3: there is no key 'resorces' here. "
         "Did you mean 'resources'?\n"
-        "Known keys: title, description, kind, resources, scraps, report.\n"
+        "Known keys: title, description, kind, resources, scraps, outputs, report.\n"
         "Correct that cell, then check it with: nbprod templates check templates/x.ipynb"
     )
 
@@ -137,6 +139,11 @@ def test_a_misspelt_key_is_refused_because_it_would_silently_do_nothing() -> Non
         ("scraps:\n  a: {required: 1}", "line 3: required is true or false, not 1."),
         ("scraps:\n  a: {higher_is_better: up}", "line 3: higher_is_better is true or false, "
          "not 'up'."),
+        ("outputs: few", "line 2: outputs is a mapping, such as {max_bytes: 1MB, max_count: 1000}."),
+        ("outputs:\n  max_bytes: lots", "line 3: outputs.max_bytes is a size such as 1MB, or none, "
+         "not 'lots'."),
+        ("outputs: {max_count: 0}", "line 2: outputs.max_count is a whole number, or none, not 0."),
+        ("outputs: {most: 1}", "line 2: outputs takes max_bytes and max_count, not 'most'."),
         ("report: nice", 'line 2: report is a mapping, such as {title: "...", code: hidden}.'),
         ("report: {code: gone}", "line 2: report.code is hidden or shown, not 'gone'."),
         ("title: [", "line 3: While parsing a flow node did not find expected node content."),

@@ -19,6 +19,7 @@ def test_a_name_is_all_that_is_needed(tmp_path: Path) -> None:
     assert settings.workspace.store == "sqlite:///.nbprod/store.db"
     assert settings.workspace.artifacts == ".nbprod/artifacts"
     assert settings.runs.lease.total_seconds() == 30
+    assert settings.kernels.preload is None
     assert settings.models == {}
 
 
@@ -41,9 +42,25 @@ def test_a_name_is_all_that_is_needed(tmp_path: Path) -> None:
             "runs.lease_seconds: Input should be greater than or equal to 0.5.",
         ),
         (
+            '[workspace]\nname = "team"\n[runs]\noutputs = {max_bytes = "lots"}\n',
+            4,
+            "runs.outputs: Value error, outputs.max_bytes is a size such as 1MB, or none, "
+            "not 'lots'.",
+        ),
+        (
             '[workspace]\nname = "team"\n[models.m]\ngate = []\n',
             4,
             "There is no setting 'models.m.gate'; did you mean 'gates'?",
+        ),
+        (
+            '[workspace]\nname = "team"\n[kernels]\nspare_memory = "much"\n',
+            4,
+            "kernels.spare_memory: Value error, 'much' is no size such as 1GB or 512MiB.",
+        ),
+        (
+            '[workspace]\nname = "team"\n[kernels]\nidle = "soon"\n',
+            4,
+            "kernels.idle: Value error, 'soon' is no duration such as 10min or 1h30m.",
         ),
         ("[runs]\n", None, "workspace: Field required."),
         (
