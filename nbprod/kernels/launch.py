@@ -28,7 +28,8 @@ os.fork() and os._exit(0)
 os.execv(sys.argv[1], sys.argv[1:])
 """
 #: How often a zygote may end before anybody reached it, and for how long that is held against it.
-TRIES = 2
+#: More than once: a module that ends it is left out the next time, and there may be two of them.
+TRIES = 4
 TRIES_SECONDS = 300.0
 #: Seconds from the start of a zygote until it holds its lock: whoever comes meanwhile lets it be.
 #: It takes 0.2, and 0.7 where five others wanted the same two cores.
