@@ -1,5 +1,6 @@
 """Which run holds which GPU. Two runs never share one: the rows are taken in one transaction."""
 
+import time
 from collections.abc import Sequence
 from datetime import timedelta
 
@@ -7,11 +8,16 @@ import sqlalchemy as sa
 
 from nbprod.core.errors import GpusBusyError
 from nbprod.core.resources import Gpu
+from nbprod.core.runs import RunStatus
 from nbprod.store import tables as t
 from nbprod.store.database import Database
 from nbprod.store.expressions import db_now
 from nbprod.store.reaping import this_host
 from nbprod.store.runs import Runs, record_devices
+
+#: How long the GPUs of a run that has its result are waited for: its kernel has as long to end.
+LEAVING_SECONDS = 90.0
+LOOK_SECONDS = 0.02
 
 
 class GpuLeases:
@@ -35,21 +41,60 @@ class GpuLeases:
         """Lease up to `preferred` free GPUs of the host's inventory, and at least `required`.
 
         A GPU whose holder let its lease run out is free again once the holder's processes,
-        where they are on this host, have been killed. What is taken enters the run's lineage.
+        where they are on this host, have been killed. One whose run has its result already, and
+        whose kernel is about to end, is waited for. What is taken enters the run's lineage.
 
         Raises:
             GpusBusyError: fewer than `required` are free; nothing is taken.
         """
-        self._free_expired(host)
+        deadline = time.monotonic() + LEAVING_SECONDS
+        while True:
+            self._free_expired(host)
+            taken = self._take(
+                host,
+                gpus,
+                required=required,
+                preferred=preferred,
+                run=run,
+                fence=fence,
+                lease=lease,
+                is_patient=time.monotonic() < deadline,
+            )
+            if taken is not None:
+                return taken
+            time.sleep(LOOK_SECONDS)
+
+    def _take(
+        self,
+        host: str,
+        gpus: Sequence[Gpu],
+        *,
+        required: int,
+        preferred: int,
+        run: str,
+        fence: int,
+        lease: timedelta,
+        is_patient: bool,
+    ) -> tuple[Gpu, ...] | None:
+        """Lease what is free; None where more will be in a moment, and the caller is patient."""
         here = t.gpu_leases.c.host == host
         with self._database.write() as connection:
-            held = {
-                row.uuid: f"run {row.run}"
-                for row in connection.execute(
-                    sa.select(t.gpu_leases.c.uuid, t.gpu_leases.c.run).where(here)
-                )
+            query = (
+                sa.select(t.gpu_leases.c.uuid, t.gpu_leases.c.run, t.runs.c.status)
+                .select_from(t.gpu_leases.outerjoin(t.runs, t.runs.c.id == t.gpu_leases.c.run))
+                .where(here)
+            )
+            rows = connection.execute(query).all()
+            held = {row.uuid: f"run {row.run}" for row in rows}
+            leaving = {
+                row.uuid
+                for row in rows
+                if row.status is not None and RunStatus(row.status).is_final
             }
             free = [gpu for gpu in gpus if gpu.uuid not in held]
+            is_short = len(free) < min(max(required, preferred), len(gpus))
+            if is_patient and is_short and any(gpu.uuid in leaving for gpu in gpus):
+                return None
             if len(free) < required:
                 holders = [held[gpu.uuid] for gpu in gpus if gpu.uuid in held]
                 raise GpusBusyError(host, required, len(gpus), holders)

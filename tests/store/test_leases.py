@@ -111,6 +111,39 @@ def test_the_leased_gpus_enter_the_runs_lineage(store: Store, make_run: MakeRun)
         )
 
 
+@pytest.mark.parametrize("wish", [{"required": 2}, {"preferred": 2}])
+def test_a_gpu_whose_run_has_its_result_is_waited_for(
+    store: Store, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, wish: dict[str, int]
+) -> None:
+    run = store.runs.insert(make_run(), owner="host/1/token", lease=LEASE)
+    take(store, run.id, required=1)
+    store.runs.finish(run.id, 1, status=RunStatus.SUCCEEDED, reason="")
+    looks: list[float] = []
+
+    def release(seconds: float) -> None:  # its kernel has ended meanwhile
+        looks.append(seconds)
+        if len(looks) == 2:
+            store.gpus.release(run.id, 1)
+
+    monkeypatch.setattr("nbprod.store.leases.time.sleep", release)
+
+    assert take(store, "next", **wish) == ["GPU-0", "GPU-1"]
+    assert len(looks) == 2
+
+
+def test_a_gpu_that_is_not_given_back_in_time_is_busy(
+    store: Store, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = store.runs.insert(make_run(), owner="host/1/token", lease=LEASE)
+    take(store, run.id, required=2)
+    store.runs.finish(run.id, 1, status=RunStatus.SUCCEEDED, reason="")
+    monkeypatch.setattr("nbprod.store.leases.LEAVING_SECONDS", 0.05)
+
+    with pytest.raises(GpusBusyError):
+        take(store, "next", required=1)
+    assert take(store, "another", preferred=1) == []
+
+
 def test_a_preference_takes_what_is_free_and_never_waits(store: Store) -> None:
     assert take(store, "none", required=0, preferred=0) == []
     assert take(store, "one", required=1) == ["GPU-0"]
