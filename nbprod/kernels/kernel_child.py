@@ -21,6 +21,9 @@ from nbprod.kernels.children import (
 )
 from nbprod.kernels.preload import Preloaded
 
+#: Seconds that a thread may take to end which only has to send a few bytes.
+LONGEST_END = 10.0
+
 
 def run_kernel(order: Order) -> NoReturn:
     """Become a kernel for whoever asked for it, until it is shut down or its owner is gone."""
@@ -31,7 +34,7 @@ def run_kernel(order: Order) -> NoReturn:
         app = new_app()
         app.initialize()
         adopt(app, order.peer, order.preloaded)
-        app.start()
+        serve(app)
 
     drop = dropper(frozenset(sys.modules))
     leave(outcome(start), drop=drop)
@@ -50,28 +53,24 @@ def new_app() -> Any:
     # 1: it shall not look after its parent, which is the zygote and not its owner.
     app: Any = IPKernelApp.instance(parent_handle=1)
     app.poller = Poller()
-    app.close = _in_order(app)
     return app
 
 
-def _in_order(app: Any) -> Callable[[], None]:
-    """Return `app.close` without its stall.
+def serve(app: Any) -> None:
+    """Serve clients until the kernel is shut down, then end the threads that answer them.
 
-    ipykernel ends the thread that sends output before the one that answers the request to shut
-    down. Where that one is just waiting for its output to be sent, it waits 10 s, twice, and the
-    kernel with it: of cold ones, one in 28 or more. So the thread that waits is ended first.
+    Those must end before the interpreter does, or it stalls: ipykernel tells the main thread to
+    leave while the one that got the request still waits for its last words to be sent, and the
+    first thing that an exiting interpreter does is to end the thread which sends them. The one
+    that waits then does so for 10 s, or for ever; and of cold kernels, one in 30 did.
     """
-    close: Callable[[], None] = app.close
-
-    def close_in_order() -> None:
-        app.reset_io()
+    try:
+        app.start()
+    finally:
         for thread in (app.control_thread, app.shell_channel_thread):
             if thread is not None and thread.is_alive():
                 thread.stop()
-                thread.join()
-        close()
-
-    return close_in_order
+                thread.join(LONGEST_END)
 
 
 def adopt(app: Any, peer: socket.socket, preloaded: Preloaded) -> None:

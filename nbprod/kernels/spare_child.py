@@ -6,13 +6,14 @@ import secrets
 import select
 import socket
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
 from nbprod.kernels import children
 from nbprod.kernels.children import Order, introduce, leave, outcome, refuse
 from nbprod.kernels.fidelity import split_arguments
-from nbprod.kernels.kernel_child import adopt, dropper, launcher, new_app
+from nbprod.kernels.kernel_child import adopt, dropper, launcher, new_app, serve
 from nbprod.kernels.preload import Preloaded
 from nbprod.kernels.protocol import BadMessageError, Fork, Forked, Inbox, send
 
@@ -34,7 +35,7 @@ def run_spare(
     order = _wait(control, preloaded)
     _become(app, order)
     introduce(order.peer, Forked(pid=os.getpid(), is_spare=True, connection_info=connection))
-    leave(outcome(app.start), drop=drop)
+    leave(outcome(partial(serve, app)), drop=drop)
 
 
 def _start(extra: tuple[str, ...], folder: Path) -> tuple[Any, dict[str, Any]]:
