@@ -10,11 +10,13 @@ import select
 import signal
 import sys
 import threading
+from pathlib import Path
 
 from nbprod.cli.main import JUPYTER_SERVER, invoke, let_go_of_closed_pipes
 from nbprod.core.imports import SCHEMA_FORMATS, leave_out
 from nbprod.core.plugins import installed
-from nbprod.kernels import children
+from nbprod.kernels import children, places
+from nbprod.kernels.starts import Start, StartKind, now, owner, record
 from nbprod.runners.attempt import HDFS
 
 _GROUPS = ("nbprod.commands", "nbprod.gates", "nbprod.runners", "nbprod.templates")
@@ -69,6 +71,7 @@ def main(argv: list[str]) -> int:
     let_go_of_closed_pipes()
     _let_go_of_stdio()
     children.done(code)
+    _record()
     return code
 
 
@@ -87,6 +90,14 @@ def _is_gone(owner: int, milliseconds: int | None) -> bool:
     waiting = select.poll()
     waiting.register(owner, select.POLLRDHUP)
     return bool(waiting.poll(milliseconds))
+
+
+def _record() -> None:
+    """Put this start on the ledger: the client, who has no time, leaves that to us."""
+    command = Path("/proc/self/cmdline").read_bytes().decode(errors="replace").split("\0")
+    key = command[command.index("--key") + 1] if "--key" in command else ""
+    start = Start(t=now(), role="command", key=key, kind=StartKind.FORKED, owner=owner())
+    record(places.runtime_folder(), start)
 
 
 def _let_go_of_stdio() -> None:

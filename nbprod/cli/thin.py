@@ -156,8 +156,9 @@ def _start_zygote(key: str, reason: str) -> None:
     from nbprod.kernels.settings import find_settings
     from nbprod.kernels.starts import Start, StartKind, now, owner, record
 
-    said = reason
+    is_new, said = False, reason
     try:
+        folder = places.runtime_folder()
         is_new = key != "" and launch.ensure_zygote(
             key,
             role="command",
@@ -165,11 +166,10 @@ def _start_zygote(key: str, reason: str) -> None:
             settings=replace(find_settings(Path.cwd()), preload=None),
             environment=zygote_environment(os.environ),
         )
-        folder = places.runtime_folder()
     except launch.NotWarmError as error:
-        is_new, said, folder = False, error.reason, places.runtime_folder()
+        said = error.reason
     except OSError:
-        return  # of the folder, which `nbprod kernels` tells about
+        return  # of the folder: `nbprod kernels` and `nbprod doctor` say what is wrong with it
     starts = {StartKind.ZYGOTE: ""} if is_new else {}
     for kind, because in {**starts, StartKind.COLD: said}.items():
         made = Start(t=now(), role="command", key=key, kind=kind, reason=because, owner=owner())
