@@ -24,12 +24,14 @@ from nbprod.core.version import VERSION
 
 if TYPE_CHECKING:
     from nbprod.core.errors import NbprodError
+    from nbprod.core.live import Live
     from nbprod.notebook.glue import glue
     from nbprod.notebook.kernel import output, path, stop
     from nbprod.workspace import RunRecord, Workspace, open  # noqa: A004 - read as nbprod.open()
 
 __version__ = VERSION
 __all__ = [
+    "Live",
     "NbprodError",
     "RunRecord",
     "Workspace",
@@ -42,6 +44,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Live": "nbprod.core.live",
     "NbprodError": "nbprod.core.errors",
     "RunRecord": "nbprod.workspace",
     "Workspace": "nbprod.workspace",

@@ -1,118 +1,142 @@
-"""Show a run while it runs: by cell, and by training step within a cell."""
+"""Show a run while it runs: its cell, its training, its last line."""
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from nbprod.cli.output import console
 from nbprod.core.events import Event, EventType
-from nbprod.core.words import count
+from nbprod.core.live import Live
+from nbprod.core.words import count, duration
 
-#: Seconds between two lines in a log.
-_QUIET = 5.0
+if TYPE_CHECKING:
+    from rich.console import Group
+
+#: Seconds between two lines in a log, and between two lines of JSON that nothing but an output
+#: or a step calls for.
+_QUIET, _OFTEN = 5.0, 0.1
 
 
 @contextmanager
 def shown(title: str, *, quiet: bool = False) -> Iterator[Callable[[Event], None]]:
-    """Yield what to call with each event: a live bar on a terminal, plain lines elsewhere."""
-    err = console(err=True)
+    """Yield what to call with each event: a live view on a terminal, plain lines elsewhere."""
     if quiet:
         yield lambda event: None
-    elif err.is_terminal:
-        with _bar(title) as on_event:
+    elif console(err=True).is_terminal:
+        with _view(title) as on_event:
             yield on_event
     else:
-        yield _Lines(title)
+        yield Lines(title)
 
 
 @contextmanager
-def _bar(title: str) -> Iterator[Callable[[Event], None]]:
-    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+def _view(title: str) -> Iterator[Callable[[Event], None]]:
+    from rich.live import Live as Screen
+    from rich.spinner import Spinner
 
-    progress = Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=28),
-        TextColumn("{task.fields[detail]}"),
-        TimeElapsedColumn(),
-        console=console(err=True),
-        transient=True,
-    )
-    with progress:
-        cells = progress.add_task(title, total=None, detail="starting")
-        steps = progress.add_task("  training", total=None, detail="", visible=False)
+    live, spinner, err = Live(), Spinner("dots"), console(err=True)
 
-        def on_event(event: Event) -> None:
-            match event.type:
-                case EventType.RUN_STARTED:
-                    progress.update(cells, total=_int(event, "cells"), detail="")
-                case EventType.CELL_STARTED:
-                    index = _int(event, "cell") or 0
-                    progress.update(cells, completed=index, detail=f"cell {index + 1}")
-                    progress.update(steps, visible=False)
-                case EventType.PROGRESS:
-                    step, total, detail = _training(event)
-                    progress.update(steps, visible=True, completed=step, total=total, detail=detail)
-                case EventType.RUN_FINISHED:
-                    progress.update(cells, detail="recording")
-                case _:
-                    pass
+    def render() -> "Group":
+        return _rendered(live, title, spinner, err.width)
 
-        yield on_event
+    # It draws itself anew several times a second, whether or not anything happens.
+    with Screen(get_renderable=render, console=err, transient=True, refresh_per_second=8):
+        yield live
 
 
-class _Lines:
-    """Writes a line now and then, for logs: at the start, and what it is at every five seconds."""
+def _rendered(live: Live, title: str, spinner: Any, width: int) -> "Group":
+    from rich.console import Group
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+    from rich.text import Text
+
+    rows = Table.grid(padding=(0, 1))
+    done = (live.cell or 0) + (not live.is_in_cell and live.cell is not None)
+    bar = ProgressBar(total=live.cells or None, completed=done, width=28, pulse=not live.cells)
+    place = "recording" if live.ended is not None else live.place()
+    rows.add_row(spinner, Text(title), bar, Text(place), Text(duration(live.elapsed())))
+    if live.training and live.is_in_cell:
+        step, steps = live.steps()
+        bar = ProgressBar(total=steps, completed=step, width=28, pulse=steps is None)
+        rows.add_row("", Text("  training"), bar, Text(live.training_line()), "")
+    if not live.line:
+        return Group(rows)
+    line = Text(f"  {live.line}", style="bright_black", no_wrap=True)
+    line.truncate(width - 1, overflow="ellipsis")
+    return Group(rows, line)
+
+
+class Lines:
+    """Writes a line now and then, for logs: at the start, and where it is every five seconds."""
 
     def __init__(self, title: str) -> None:
         self._title = title
-        self._cells = 0
+        self._live = Live()
         self._last = time.monotonic()
 
     def __call__(self, event: Event) -> None:
+        """Take in what happened."""
+        self._live(event)
+        if event.type is EventType.RUN_STARTED:
+            click.echo(f"{self._title}: started, {count(self._live.cells, 'cell')}", err=True)
+        elif event.type in (EventType.CELL_STARTED, EventType.PROGRESS, EventType.OUTPUT):
+            self.tick()
+
+    def tick(self) -> None:
+        """Write a line if it is time to, also where nothing happens."""
+        now = time.monotonic()
+        if self._live.started is None or self._live.ended is not None:
+            return
+        if now - self._last > _QUIET:
+            self._last = now
+            click.echo(f"{self._title}: {self._live}", err=True)
+
+
+class JsonLines:
+    """Writes where a run stands as JSON, a line a change, for programs.
+
+    Of outputs and training steps, which may come by the thousand, every tenth of a second the
+    last one.
+    """
+
+    def __init__(self, run: str) -> None:
+        self._run = run
+        self._live = Live()
+        self._last = 0.0
+        self._held: Event | None = None
+
+    def __call__(self, event: Event) -> None:
+        """Take in what happened."""
+        self._live(event)
         match event.type:
-            case EventType.RUN_STARTED:
-                self._cells = _int(event, "cells") or 0
-                click.echo(f"{self._title}: started, {count(self._cells, 'cell')}", err=True)
-            case EventType.CELL_STARTED if self._is_time():
-                cell = (_int(event, "cell") or 0) + 1
-                click.echo(f"{self._title}: cell {cell} of {self._cells}", err=True)
-            case EventType.PROGRESS if self._is_time():
-                step, total, detail = _training(event)
-                click.echo(
-                    f"{self._title}: step {step:g} of {f'{total:g}' if total else '?'} {detail}",
-                    err=True,
-                )
+            case (
+                EventType.RUN_STARTED
+                | EventType.CELL_STARTED
+                | EventType.CELL_FINISHED
+                | EventType.RUN_FINISHED
+            ):
+                self._write(event)
+            case EventType.OUTPUT | EventType.PROGRESS:
+                self._held = event
+                self.tick()
             case _:
                 pass
 
-    def _is_time(self) -> bool:
-        now = time.monotonic()
-        is_time = now - self._last > _QUIET
-        if is_time:
-            self._last = now
-        return is_time
+    def tick(self) -> None:
+        """Write what was held back, if it is time to."""
+        if self._held is not None and time.monotonic() - self._last > _OFTEN:
+            self._write(self._held)
+
+    def _write(self, event: Event) -> None:
+        self._held, self._last = None, time.monotonic()
+        where = self._live.to_json(event.t)
+        write_json_line({"run": self._run, "event": event.type.value, "t": event.t, **where})
 
 
-def _training(event: Event) -> tuple[float, float | None, str]:
-    fields = event.fields.get("progress")
-    if not isinstance(fields, dict):
-        return 0.0, None, ""
-    step, steps = fields.get("step"), fields.get("steps")
-    shown_fields = (
-        f"{name} {value:.4g}"
-        for name, value in fields.items()
-        if name not in ("step", "steps") and isinstance(value, int | float)
-    )
-    return (
-        float(step) if isinstance(step, int | float) else 0.0,
-        float(steps) if isinstance(steps, int | float) else None,
-        " ".join(shown_fields),
-    )
-
-
-def _int(event: Event, name: str) -> int | None:
-    value = event.fields.get(name)
-    return value if isinstance(value, int) else None
+def write_json_line(fields: dict[str, Any]) -> None:
+    """Write one object, at once: who reads it waits for it."""
+    click.echo(json.dumps(fields, default=str))

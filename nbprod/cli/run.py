@@ -1,20 +1,10 @@
 """`nbprod run`: one run, live."""
 
-from typing import TYPE_CHECKING
-
 import click
 
-from nbprod.cli.extras import how_to_get
-from nbprod.cli.main import DONE, FAILED
-from nbprod.cli.output import json_option, print_json, scrap_text, workspace
+from nbprod.cli.ending import code_of, tell
+from nbprod.cli.output import json_option, print_json, workspace
 from nbprod.cli.progress import shown
-from nbprod.core.words import duration
-
-if TYPE_CHECKING:
-    from nbprod.workspace import RunRecord
-
-#: Of an error's message; what it says in full is in the notebook.
-_LINES = 8
 
 
 @click.command()
@@ -58,26 +48,9 @@ def run(
             allow_unknown=allow_unknown,
             kernel=kernel,
         )
-    succeeded = record.status == "succeeded"
     if as_json:
         from nbprod.cli.runs import described
 
         print_json(described(record))
-        return DONE if succeeded else FAILED
-    click.echo(f"{record.id}  {record.template}  {record.status}  {duration(record.seconds)}")
-    if record.reason and succeeded:
-        click.echo(f"  {record.reason}")
-    for name in record.scraps:
-        click.echo(f"  {name} = {scrap_text(record.scrap(name))}")
-    click.echo(f"  notebook: {record.notebook}")
-    if not succeeded:
-        click.echo(f"\n{_why(record)}\nSee what happened: nbprod runs show {record.id}", err=True)
-    return DONE if succeeded else FAILED
-
-
-def _why(record: "RunRecord") -> str:
-    """Return the reason, which ends with the first line of a cell's error, and its other lines."""
-    message = record.error.message if record.error else ""
-    further = message.splitlines()[1 : 1 + _LINES]
-    remedy = how_to_get(message)
-    return "\n".join([record.reason, *further, *([remedy] if remedy else [])])
+        return code_of(record)
+    return tell(record)

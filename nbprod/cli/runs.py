@@ -121,6 +121,47 @@ def _describe(record: "RunRecord") -> None:
         click.echo(f"\n{record.error.traceback}")
 
 
+@runs.command()
+@click.argument("run")
+@click.option("--quiet", is_flag=True, help="Show no progress, only how it ended.")
+@click.option("--json", "as_json", is_flag=True, help="Print a line of JSON a change.")
+def watch(run: str, *, quiet: bool, as_json: bool) -> int:
+    """Watch a run until it ends, whoever started it, and exit as it does.
+
+    RUN is an id, any unique beginning of one, "latest" or "latest~1". Ctrl-C ends the watching, not
+    the run.
+    """
+    from nbprod.cli.ending import code_of, tell
+    from nbprod.cli.main import FAILED
+    from nbprod.cli.progress import JsonLines, Lines, shown, write_json_line
+    from nbprod.workspace.following import follow
+
+    ws = workspace()
+    record = ws.record(run)
+    with shown(record.template, quiet=quiet or as_json) as show:
+        if as_json:
+            show = JsonLines(record.id)
+        try:
+            for event in follow(ws.store, ws.root, record.id):
+                if event is not None:
+                    show(event)
+                elif isinstance(show, JsonLines | Lines):
+                    show.tick()
+        except KeyboardInterrupt:
+            again = f"Watch it again: nbprod runs watch {record.id}"
+            click.echo(f"No longer watched; the run goes on. {again}", err=True)
+            return FAILED
+    record = ws.record(record.id)
+    if not as_json:
+        return tell(record)
+    fields = {name: plain(getattr(record, name)) for name in ("status", "reason", "error")}
+    usage = plain(record.run.usage)
+    write_json_line(
+        {"run": record.id, "event": "final", **fields, "seconds": record.seconds, "usage": usage}
+    )
+    return code_of(record)
+
+
 @runs.command("open")
 @click.argument("run")
 @click.option("--print", "only_print", is_flag=True, help="Print the path; open nothing.")

@@ -231,6 +231,22 @@ class Workspace:
         is_ours = template.path.resolve().is_relative_to(self.root)
         return self.root if is_installed and not is_ours else template.path.resolve().parent
 
+    def watch(self, run: str, *, progress: OnEvent | None = None) -> RunRecord:
+        """Follow a run that any process executes, and return it when it is final.
+
+        `progress` gets every event from the run's first; `nbprod.Live` makes sense of them.
+
+        Raises:
+            UnknownRunError, AmbiguousRunError: no such run, or several.
+        """
+        from nbprod.workspace.following import follow
+
+        followed = self.record(run).id
+        for event in follow(self.store, self.root, followed):
+            if event is not None and progress is not None:
+                progress(event)
+        return self.record(followed)
+
     def sweep(
         self,
         template: str | Path,
