@@ -13,8 +13,8 @@ import click
 from nbprod.cli.extras import EXTRAS
 from nbprod.cli.main import DONE, FAILED
 from nbprod.cli.output import console, json_option, print_json
-from nbprod.core.errors import NbprodError, WorkspaceNotFoundError
-from nbprod.core.words import without_password
+from nbprod.core.errors import NbprodError, RuntimeFolderError, WorkspaceNotFoundError
+from nbprod.core.words import count, without_password
 
 if TYPE_CHECKING:
     from nbprod.workspace import Workspace
@@ -67,6 +67,7 @@ def _examine() -> Iterator[Finding]:
     yield _python()
     yield from map(_extra, EXTRAS)
     yield _kernel()
+    yield _warm()
     yield _gpus()
     try:
         import nbprod
@@ -133,6 +134,45 @@ def _kernel() -> Finding:
         state=State.BAD,
         detail="There is no python3 kernel, so no notebook can run.",
         do="python -m ipykernel install --sys-prefix",
+    )
+
+
+def _warm() -> Finding:
+    from nbprod.kernels import client
+    from nbprod.kernels.launch import NotWarmError
+    from nbprod.kernels.places import runtime_folder
+    from nbprod.kernels.starts import StartKind, starts
+    from nbprod.kernels.tally import tally
+
+    try:
+        client.check(os.environ)
+        folder = runtime_folder()
+    except NotWarmError as error:
+        return Finding(
+            subject="warm", state=State.OPTIONAL, detail=f"every kernel is cold: {error}"
+        )
+    except RuntimeFolderError as error:
+        detail = f"every kernel is cold: {error.what} {error.why}"
+        return Finding(subject="warm", state=State.OPTIONAL, detail=detail, do=error.do)
+    states = client.states()
+    for facts in states:
+        problem = facts.get("problem") or facts.get("reason")
+        if problem:
+            detail = f"zygote {facts['key']}: {problem}"
+            do = f"nbprod kernels stop {facts['key']}"
+            return Finding(subject="warm", state=State.OPTIONAL, detail=detail, do=do)
+    found = tally(starts(folder))
+    quick = found.count("kernel", StartKind.SPARE, StartKind.FORKED)
+    slow = found.count("kernel", StartKind.COLD)
+    detail = f"{count(len(states), 'zygote')}; of {quick + slow:,} kernels {quick:,} were warm"
+    last = found.last_cold("kernel")
+    if last is not None:
+        detail += f"; the last cold one because {last.reason}"
+    return Finding(
+        subject="warm",
+        state=State.GOOD,
+        detail=detail,
+        do="" if states else "nbprod kernels warm",
     )
 
 

@@ -52,6 +52,7 @@ NbprodError
 ├── NoExecutedNotebookError (LookupError)
 ├── NoModelScrapError (LookupError)
 ├── NotAFolderError (ValueError)
+├── NotKeptWarmError
 ├── OverrideNeedsReasonError (ValueError)
 ├── ParameterError (ValueError)
 │   ├── ForeignParametersError
@@ -100,6 +101,7 @@ NbprodError
 │   └── UnreadableTemplateError
 ├── UnknownModelError (LookupError)
 ├── UnknownVersionError (LookupError)
+├── UnknownZygoteError (LookupError)
 ├── WorkspaceExistsError (FileExistsError)
 ├── WorkspaceNotFoundError (FileNotFoundError)
 └── YamlError (ValueError)
@@ -121,7 +123,9 @@ from nbprod.core.errors.jobs import (
     UnusableScrapError,
 )
 from nbprod.core.errors.kernels import (
+    NotKeptWarmError,
     RuntimeFolderError,
+    UnknownZygoteError,
 )
 from nbprod.core.errors.ml import (
     DataNotFoundError,
@@ -285,6 +289,7 @@ __all__ = [
     "NoParametersCellError",
     "NotAFolderError",
     "NotAStoreError",
+    "NotKeptWarmError",
     "OneClassError",
     "OutputNameError",
     "OverrideNeedsReasonError",
@@ -325,6 +330,7 @@ __all__ = [
     "UnknownRunError",
     "UnknownTemplateError",
     "UnknownVersionError",
+    "UnknownZygoteError",
     "UnreadableCardError",
     "UnreadableDataError",
     "UnreadableTemplateError",
