@@ -4,6 +4,7 @@ import html
 from collections.abc import Mapping
 from typing import Any
 
+from nbprod.core.scraps import SCRAP_METADATA, SCRAP_MIME_PREFIX
 from nbprod.core.words import bytes_size
 
 
@@ -35,6 +36,25 @@ def cut_mark(fields: Mapping[str, Any]) -> dict[str, Any]:
         key: fields.get(key) for key in ("what", "file", "kept", "whole", "unit")
     }
     return mark
+
+
+def without_bulk(output: dict[str, Any], largest: int) -> dict[str, Any]:
+    """Return the output, or where it has more than `largest` characters a note in its place."""
+    if is_scrap(output):
+        return output
+    data = output.get("data") or {"text": output.get("text") or output.get("traceback") or ""}
+    size = sum(len(str(payload)) for payload in data.values())
+    if size <= largest:
+        return output
+    return note(f"An output of about {bytes_size(size)} is shown here when the run has ended.")
+
+
+def is_scrap(output: Mapping[str, Any]) -> bool:
+    """Say whether an output carries a scrap: its data, its display, or both."""
+    metadata = output.get("metadata") or {}
+    return SCRAP_METADATA in metadata or any(
+        mime.startswith(SCRAP_MIME_PREFIX) for mime in output.get("data") or {}
+    )
 
 
 def _sentence(fields: Mapping[str, Any]) -> str:

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nbprod.core.events import Event, EventType
-from nbprod.core.scraps import SCRAP_METADATA, SCRAP_MIME_PREFIX
+from nbprod.core.scraps import SCRAP_METADATA
 from nbprod.notebook.injection import inject
-from nbprod.notebook.notes import cut_mark, note
+from nbprod.notebook.notes import cut_mark, is_scrap, note, without_bulk
 from nbprod.notebook.streams import write
 
 if TYPE_CHECKING:
@@ -53,14 +53,6 @@ def render(template: "NotebookNode", events: Iterable[Event]) -> "NotebookNode":
     return rendering.notebook()
 
 
-def is_scrap(output: Mapping[str, Any]) -> bool:
-    """Say whether an output carries a scrap: its data, its display, or both."""
-    metadata = output.get("metadata") or {}
-    return SCRAP_METADATA in metadata or any(
-        mime.startswith(SCRAP_MIME_PREFIX) for mime in output.get("data") or {}
-    )
-
-
 class Rendering:
     """The state of a notebook under execution, moved by events alone."""
 
@@ -73,6 +65,7 @@ class Rendering:
         self._ended: float | None = None
         self._finish: Mapping[str, Any] | None = None
         self._stopped: tuple[int, str] | None = None
+        self.changes = 0  #: events that changed what the notebook shows
 
     @property
     def running(self) -> int | None:
@@ -95,6 +88,8 @@ class Rendering:
         """Take in one event. A cell number out of range, from a damaged journal, is ignored."""
         if event.type in _AFTERWARDS:
             return
+        if event.type is not EventType.PROGRESS:
+            self.changes += 1
         fields: Mapping[str, Any] = event.fields
         if event.type is EventType.RUN_STARTED:
             self._start(event)
@@ -146,8 +141,12 @@ class Rendering:
             case _:
                 pass
 
-    def notebook(self) -> "NotebookNode":
-        """Return the notebook as it stands, unfinished cells marked; a copy of its own."""
+    def notebook(self, *, is_final: bool = True, largest: int | None = None) -> "NotebookNode":
+        """Return the notebook as it stands, unfinished cells marked; a copy of its own.
+
+        While the run goes on it is not final: nothing has ended yet that did not say so. Outputs
+        of more than `largest` bytes are left out then, and said to be.
+        """
         import nbformat
 
         notebook = nbformat.NotebookNode(self._template)
@@ -164,11 +163,15 @@ class Rendering:
             cell.metadata.setdefault("papermill", {})
             if cell.cell_type != "code":
                 continue
-            status = "interrupted" if state.status == "running" else state.status
+            status = state.status
+            if status == "running" and is_final:
+                status = "interrupted"
             if status in ("error", "interrupted"):
                 failing = index
             outputs = state.finished_outputs()
-            if status == "not_run" and str(cell.source).strip():
+            if largest is not None:
+                outputs = [without_bulk(output, largest) for output in outputs]
+            if status == "not_run" and is_final and str(cell.source).strip():
                 outputs = [note(f"Not run: {why}")]
             cell["outputs"] = [nbformat.from_dict(output) for output in outputs]
             cell["execution_count"] = state.execution_count
@@ -177,11 +180,14 @@ class Rendering:
             if state.started is not None:
                 cell.metadata["execution"] = state.execution()
         notebook["cells"] = cells
-        self._describe_run(notebook, failing=failing)
+        self._describe_run(notebook, failing=failing, is_final=is_final)
         return notebook
 
-    def _describe_run(self, notebook: "NotebookNode", *, failing: int | None) -> None:
-        status, reason = self._outcome()
+    def _describe_run(
+        self, notebook: "NotebookNode", *, failing: int | None, is_final: bool
+    ) -> None:
+        is_running = self._finish is None and not is_final
+        status, reason = ("running", "") if is_running else self._outcome()
         is_bad = status not in ("succeeded", "running")
         papermill = notebook.metadata.setdefault("papermill", {})
         papermill["start_time"] = _iso(self._started)
@@ -330,20 +336,34 @@ def _iso(t: float | None) -> str | None:
     return None if t is None else datetime.fromtimestamp(t, UTC).isoformat()
 
 
+def as_bytes(notebook: "NotebookNode") -> bytes:
+    """Return a notebook as its file has it.
+
+    The text is nbformat's own, without its validation, which takes seconds on a large notebook
+    and only logs what it finds.
+    """
+    import nbformat
+
+    text: str = nbformat.v4.writes(notebook)
+    return (text + "\n").encode("utf-8", "backslashreplace")
+
+
 def write_notebook(notebook: "NotebookNode", path: Path, *, is_final: bool = False) -> str:
     """Write a notebook whole or not at all, and return the sha256 of its bytes.
 
     A final one is read-only from the moment it is there, which tells it from one under way.
-    The text is nbformat's own, without its validation, which takes seconds on a large notebook
-    and only logs what it finds.
     """
     import hashlib
+
+    content = as_bytes(notebook)
+    replace_file(path, content, is_final=is_final)
+    return hashlib.sha256(content).hexdigest()
+
+
+def replace_file(path: Path, content: bytes, *, is_final: bool = False) -> None:
+    """Write a file whole or not at all."""
     import os
 
-    import nbformat
-
-    text: str = nbformat.v4.writes(notebook)
-    content = (text + "\n").encode("utf-8", "backslashreplace")
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with temporary.open("wb") as file:
@@ -355,4 +375,3 @@ def write_notebook(notebook: "NotebookNode", path: Path, *, is_final: bool = Fal
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-    return hashlib.sha256(content).hexdigest()

@@ -85,8 +85,8 @@ def execute(request: AttemptRequest, journal: Journal, watch: Watch) -> "Outcome
     from papermill.exceptions import PapermillExecutionError
 
     from nbprod.notebook.injection import inject
-    from nbprod.notebook.rendering import Rendering
-    from nbprod.runners.engine import NbprodEngine, Outcome
+    from nbprod.notebook.rendering import Rendering, replace_file
+    from nbprod.runners.engine import Attempt, NbprodEngine, Outcome
 
     # The entry point does the same; a checkout that was not installed anew may lack it.
     papermill_engines.register("nbprod", NbprodEngine)
@@ -96,11 +96,29 @@ def execute(request: AttemptRequest, journal: Journal, watch: Watch) -> "Outcome
     # Of the template itself and not of papermill's copy: whoever renders from the journal has no
     # other, and both must come out alike.
     outcome = Outcome(rendering=Rendering(template))
+    path = request.folder / NOTEBOOK_FILE
 
     def record(event: Event) -> None:
         journal.write(event)
         _log(event)
 
+    attempt = Attempt(
+        record=record,
+        watch=watch,
+        outcome=outcome,
+        contract=request.contract,
+        caps=request.caps,
+        overflow=Overflow(request.folder / OUTPUTS_FOLDER),
+        write=lambda content: replace_file(path, content),
+        started={
+            "pid": os.getpid(),
+            "pid_started": psutil.Process().create_time(),
+            "parameters": parameters,
+            "injected": request.injected,
+            "input_path": str(request.notebook),
+            "output_path": str(path),
+        },
+    )
     # papermill finds the error output and raises; the outcome says it with more truth.
     with contextlib.suppress(PapermillExecutionError):
         papermill.execute_notebook(
@@ -111,20 +129,7 @@ def execute(request: AttemptRequest, journal: Journal, watch: Watch) -> "Outcome
             cwd=request.cwd,
             progress_bar=False,
             request_save_on_cell_execute=False,
-            record=record,
-            watch=watch,
-            outcome=outcome,
-            contract=request.contract,
-            caps=request.caps,
-            overflow=Overflow(request.folder / OUTPUTS_FOLDER),
-            started={
-                "pid": os.getpid(),
-                "pid_started": psutil.Process().create_time(),
-                "parameters": parameters,
-                "injected": request.injected,
-                "input_path": str(request.notebook),
-                "output_path": str(request.folder / NOTEBOOK_FILE),
-            },
+            attempt=attempt,
         )
     return outcome
 

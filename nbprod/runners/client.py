@@ -10,7 +10,7 @@ from nbclient import NotebookClient
 
 from nbprod.core.events import EventType
 from nbprod.core.scraps import PROGRESS_MIME, SCRAP_METADATA, SCRAP_MIME_PREFIX, STOP_MIME
-from nbprod.notebook.rendering import is_scrap
+from nbprod.notebook.notes import is_scrap
 from nbprod.runners.kernel import Kernel
 from nbprod.runners.outputs import Outputs
 
@@ -50,11 +50,13 @@ class JournalingClient(NotebookClient):
         *,
         note: Callable[..., None],
         outputs: Outputs,
+        heard: Callable[[Mapping[str, Any]], None] | None = None,
         tick: Callable[[], float | None] = lambda: None,
     ) -> None:
         super().__init__(notebook)
         self._note = note
         self._outputs = outputs
+        self._heard = heard
         #: Called between messages; returns in how many seconds it wants to be called at the latest.
         self._tick = tick
         self._kernel: Kernel | None = None
@@ -181,6 +183,8 @@ class JournalingClient(NotebookClient):
         if cell_index in self._clears:
             self._clears.discard(cell_index)
             self._outputs.clear(cell_index)
+        if self._heard is not None:
+            self._heard(output)
         self._outputs.add(cell_index, output, display_id)
 
 

@@ -1,37 +1,38 @@
 """The papermill engine: executes cells, journals what happens, and is truthful about the end.
 
-`papermill x.ipynb y.ipynb --engine nbprod` works too: then there is no run folder, nothing is
-journaled to disk, and papermill writes the notebook that is rendered here.
+`papermill x.ipynb y.ipynb --engine nbprod` works too: then there is no run folder and nothing is
+journaled to disk; papermill writes the notebook that is rendered here.
 """
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any, TextIO
 
-from nbprod.core.events import Event, EventType
+from nbprod.core.events import Event
 from nbprod.core.outputs import OutputCaps
 from nbprod.core.runs import CellError, RunStatus
 from nbprod.core.scraps import ScrapDeclaration
-from nbprod.notebook.rendering import Rendering
+from nbprod.notebook.rendering import Rendering, as_bytes
 from nbprod.notebook.scraps import check_contract, read_scraps
+from nbprod.runners.echo import Echo, shown_progress
 from nbprod.runners.finish import run_finished
+from nbprod.runners.interim import Interim
 from nbprod.runners.kernel import KernelEnd
 from nbprod.runners.kernel_run import KernelRun
+from nbprod.runners.outputs import Outputs
 from nbprod.runners.overflow import Overflow
+from nbprod.runners.plain import Plain, read_plain
 from nbprod.runners.watch import Watch
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
 
-logger = logging.getLogger(__name__)
-
-Record = Callable[[Event], None]
-
 
 @dataclass(slots=True, kw_only=True)
 class Outcome:
-    """How an execution ended. The attempt hands an empty one in and reads it afterwards."""
+    """How an execution ended."""
 
     status: RunStatus = RunStatus.RUNNING
     reason: str = ""
@@ -39,6 +40,21 @@ class Outcome:
     rendering: Rendering | None = None
     #: Ends the kernel, which outlives the run by its `atexit` handlers; its result is KERNEL_ENDED.
     end_kernel: Callable[[], KernelEnd | None] = lambda: None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """What an attempt brings along. It calls `outcome.end_kernel` when the rest is done."""
+
+    record: Callable[[Event], None] = lambda event: None  #: gets each event: the journal's `write`
+    started: Mapping[str, Any] = field(default_factory=dict)  #: fields of RUN_STARTED
+    watch: Watch = field(default_factory=Watch)  #: learns the kernel's pid, and ends it
+    contract: Sequence[ScrapDeclaration] = ()
+    caps: OutputCaps = field(default_factory=OutputCaps)
+    overflow: Overflow | None = None  #: where what the caps cut is kept
+    write: Callable[[bytes], None] | None = None  #: puts the notebook somewhere, meanwhile
+    has_journal: bool = True  #: `record` keeps everything
+    outcome: Outcome = field(default_factory=Outcome)  #: read it afterwards
 
 
 class NbprodEngine:
@@ -71,74 +87,144 @@ class NbprodEngine:
         output_path: str | None = None,
         progress_bar: bool | Mapping[str, Any] = True,
         log_output: bool = False,
-        start_timeout: int = 60,
-        record: Record | None = None,
-        started: Mapping[str, Any] | None = None,
-        watch: Watch | None = None,
-        outcome: Outcome | None = None,
-        contract: Sequence[ScrapDeclaration] = (),
-        caps: OutputCaps | None = None,
-        overflow: Overflow | None = None,
-        **_: Any,
+        stdout_file: TextIO | None = None,
+        stderr_file: TextIO | None = None,
+        start_timeout: float = 60,
+        execution_timeout: float | None = None,
+        run_timeout: float | str | timedelta | None = None,
+        outputs: Mapping[str, Any] | None = None,
+        attempt: Attempt | None = None,
+        **others: Any,
     ) -> "NotebookNode":
         """Execute every cell and return the executed notebook, a copy.
 
-        `record` gets each event (the journal's `write`), `started` the fields of RUN_STARTED,
-        `watch` the pid of the kernel. Who passes `record` calls `outcome.end_kernel()` afterwards.
-        `output_path` is papermill's; papermill writes to it.
+        Args:
+            nb: the notebook, parameters injected.
+            kernel_name: of its kernelspec.
+            output_path: where papermill will write it; until then this writes there, ever more
+                seldom, how far it has come.
+            progress_bar: papermill's, and so are the next five.
+            log_output: what cells print is logged.
+            stdout_file: gets what cells print, as does `stderr_file`.
+            stderr_file: see `stdout_file`.
+            start_timeout: seconds the kernel may take until it answers.
+            execution_timeout: seconds each cell may take; `timeout` is another name for it.
+            run_timeout: seconds, or a duration such as "2h", that the whole run may take; without
+                it the front matter's `resources.timeout` holds.
+            outputs: caps as in the front matter, `{"max_bytes": "1MB", "max_count": 1000}`.
+            attempt: nbprod's own; papermill alone gives none.
+            others: arguments of other engines, not used here.
+
+        Raises:
+            PapermillException: the kernel could not be used.
         """
-        from papermill.engines import NotebookExecutionManager
-
-        outcome = Outcome() if outcome is None else outcome
-        watch = watch or Watch()
-        rendering = outcome.rendering = outcome.rendering or Rendering(nb)
-        # Only for its progress bar: without a path its two saves per cell do nothing.
-        bar = NotebookExecutionManager(
-            nb, output_path=None, log_output=log_output, progress_bar=progress_bar
-        )
-
-        def note(event: Event) -> None:
-            rendering.apply(event)
-            if record is not None:
-                record(event)
-            if event.type is EventType.CELL_FINISHED and bar.pbar:
-                bar.pbar.update(1)
-            if log_output and event.type is EventType.OUTPUT:
-                _log_output(event)
-
-        run = KernelRun(
-            nb,
-            kernel_name=kernel_name,
-            note=note,
-            watch=watch,
-            start_timeout=start_timeout,
-            started=started or {},
-            caps=caps,
-            overflow=overflow,
-        )
-        outcome.end_kernel = run.end_kernel
-        try:
-            outcome.status, outcome.reason, outcome.error = run.execute()
-            _hold_to_contract(outcome, rendering, contract)
-            watch.settle()
-            note(
-                run_finished(
-                    outcome.status,
-                    outcome.reason,
-                    outcome.error,
-                    stopped=rendering.stopped,
-                    usage=watch.vitals.total(),
-                )
+        echo = Echo(log_output=log_output, stdout=stdout_file, stderr=stderr_file)
+        cell_timeout = execution_timeout or others.get("timeout")
+        with shown_progress(nb, wanted=progress_bar) as show:
+            execution = partial(
+                _execute,
+                nb,
+                kernel_name=kernel_name,
+                show=show,
+                heard=echo.hear if echo.is_wanted else None,
+                start_timeout=start_timeout,
+                cell_timeout=float(cell_timeout) if cell_timeout and cell_timeout > 0 else None,
             )
-        except BaseException:
-            run.end_kernel(patience=0)
-            raise
-        finally:
-            bar.cleanup_pbar()
-        if record is not None:
-            return nb
-        run.end_kernel()
-        return _for_papermill(rendering.notebook(), outcome)
+            if attempt is not None:
+                execution(attempt)
+                return nb
+            plain = read_plain(
+                nb, output_path=output_path, run_timeout=run_timeout, outputs=outputs
+            )
+            return _execute_plainly(nb, plain, execution)
+
+
+def _execute(
+    notebook: "NotebookNode",
+    attempt: Attempt,
+    *,
+    kernel_name: str,
+    show: Callable[[Event], None],
+    heard: Callable[[Mapping[str, Any]], None] | None,
+    start_timeout: float,
+    cell_timeout: float | None,
+) -> None:
+    outcome = attempt.outcome
+    rendering = outcome.rendering = outcome.rendering or Rendering(notebook)
+    interim = None
+    if attempt.write is not None:
+        interim = Interim(rendering, attempt.write, has_journal=attempt.has_journal)
+
+    def note(event: Event) -> None:
+        rendering.apply(event)
+        attempt.record(event)
+        show(event)
+
+    run = KernelRun(
+        notebook,
+        kernel_name=kernel_name,
+        note=note,
+        watch=attempt.watch,
+        start_timeout=start_timeout,
+        cell_timeout=cell_timeout,
+        started=attempt.started,
+        tick=lambda: None if interim is None else interim.tick(),
+        outputs=partial(Outputs, caps=attempt.caps, overflow=attempt.overflow),
+        heard=heard,
+    )
+    outcome.end_kernel = run.end_kernel
+    try:
+        outcome.status, outcome.reason, outcome.error = run.execute()
+        _hold_to_contract(outcome, rendering, attempt.contract)
+        attempt.watch.settle()
+        note(
+            run_finished(
+                outcome.status,
+                outcome.reason,
+                outcome.error,
+                stopped=rendering.stopped,
+                usage=attempt.watch.vitals.total(),
+            )
+        )
+    except BaseException:
+        run.end_kernel(patience=0)
+        raise
+
+
+def _execute_plainly(
+    notebook: "NotebookNode", plain: Plain, execution: Callable[[Attempt], None]
+) -> "NotebookNode":
+    """Execute under papermill alone, which gets the notebook back when the kernel has ended."""
+    attempt = Attempt(
+        watch=Watch(timeout=plain.timeout),
+        caps=plain.caps,
+        overflow=plain.overflow,
+        write=plain.write,
+        has_journal=False,
+    )
+    outcome = attempt.outcome
+    attempt.watch.start()
+    try:
+        execution(attempt)
+    except KeyboardInterrupt:
+        _keep_interrupted(attempt)
+        raise
+    finally:
+        attempt.watch.finish()
+        outcome.end_kernel()
+    assert outcome.rendering is not None
+    return _for_papermill(outcome.rendering.notebook(), outcome)
+
+
+def _keep_interrupted(attempt: Attempt) -> None:
+    """Write what there is after Ctrl-C: papermill writes nothing more then."""
+    rendering = attempt.outcome.rendering
+    if rendering is None or attempt.write is None:
+        return
+    running = rendering.running
+    where = "" if running is None else f" while cell {running + 1} was running"
+    rendering.apply(run_finished(RunStatus.CANCELLED, f"The run was interrupted{where}.", None))
+    attempt.write(as_bytes(rendering.notebook()))
 
 
 def _hold_to_contract(
@@ -156,13 +242,6 @@ def _hold_to_contract(
     if fatal:
         outcome.status, outcome.reason = RunStatus.FAILED, " ".join(fatal)
         outcome.error = CellError(type="ContractBreach", message=outcome.reason)
-
-
-def _log_output(event: Event) -> None:
-    output: Any = event.fields.get("output")
-    text = output.get("text") or (output.get("data") or {}).get("text/plain")
-    if text:
-        logger.info("%s", text)
 
 
 def _for_papermill(notebook: "NotebookNode", outcome: Outcome) -> "NotebookNode":

@@ -9,6 +9,7 @@ import logging
 import os
 import select
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -78,7 +79,14 @@ class Kernel:
 
     def exit_code(self) -> int | None:
         """Return the exit status of a dead kernel, negative for a signal; None if unknown."""
-        return None if self._process is None else self._process.poll()
+        if self._process is None:
+            return None
+        try:
+            # A zygote has yet to tell of the end that the pidfd has told of.
+            code: int = self._process.wait(timeout=1)
+        except subprocess.TimeoutExpired:
+            return None
+        return code
 
     def launch(self) -> None:
         """Start the process and connect to it.
@@ -89,13 +97,18 @@ class Kernel:
         """
         from jupyter_client.manager import KernelManager
 
+        from nbprod.kernels.provisioner import tie_to_owner, warm_spec
+
         manager = self._manager = KernelManager(kernel_name=self.name)
+        # Whatever kernelspec the notebook names: jupyter_client's own way to say it is a file
+        # that would have to be installed for each.
+        manager._kernel_spec = warm_spec(manager.kernel_spec)
         context = manager.context
         context.setsockopt(zmq.RCVHWM, 0)  # the other end of PREPARE_KERNEL in kernel_run
         context.setsockopt(zmq.RECONNECT_IVL, RECONNECT_MS)
         # History in memory; the kernels that jupyter_client calls IPython's own take the option.
         options = ["--HistoryManager.hist_file=:memory:"] if manager.ipykernel else []
-        manager.start_kernel(extra_arguments=options, **self._binding())
+        manager.start_kernel(extra_arguments=options, preexec_fn=tie_to_owner(death_pact()))
         self._process = getattr(manager.provisioner, "process", None)
         client = self._client = manager.client(context=context)
         client.start_channels(stdin=False, hb=False)
@@ -105,14 +118,6 @@ class Kernel:
             with contextlib.suppress(OSError):  # it is gone already: asking it will show that
                 self._death = os.pidfd_open(self.pid)
                 self._poller.register(self._death, zmq.POLLIN)
-
-    def _binding(self) -> dict[str, Any]:
-        """Return what ties the kernel's life to ours, where the kernel is our child."""
-        spec: Any = self._manager.kernel_spec if self._manager else None
-        provisioner = ((spec.metadata if spec else None) or {}).get("kernel_provisioner") or {}
-        if provisioner.get("provisioner_name", "local-provisioner") != "local-provisioner":
-            return {}
-        return {"preexec_fn": death_pact()}
 
     def wait_until_heard(self, timeout: float) -> dict[str, Any]:
         """Ask for its description until the answer comes and the broadcast that goes with it.

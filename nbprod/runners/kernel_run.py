@@ -8,14 +8,12 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from nbprod.core.events import Event, EventType
-from nbprod.core.outputs import OutputCaps
 from nbprod.core.runs import CellError, RunStatus
 from nbprod.core.scraps import SCRAP_METADATA, SCRAP_MIME_PREFIX
 from nbprod.runners.client import CellTimedOutError, JournalingClient
 from nbprod.runners.kernel import Kernel, KernelEnd, KernelGoneError
 from nbprod.runners.memory import OUT_OF_MEMORY
 from nbprod.runners.outputs import Outputs
-from nbprod.runners.overflow import Overflow
 from nbprod.runners.processes import explain_exit
 from nbprod.runners.watch import Ending, Watch, in_words
 
@@ -78,8 +76,8 @@ class KernelRun:
         started: Mapping[str, Any],
         cell_timeout: float | None = None,
         tick: Callable[[], float | None] = lambda: None,
-        caps: OutputCaps | None = None,
-        overflow: Overflow | None = None,
+        outputs: Callable[[Callable[..., None]], Outputs] = Outputs,
+        heard: Callable[[Mapping[str, Any]], None] | None = None,
     ) -> None:
         self._notebook = notebook
         self._kernel_name = kernel_name
@@ -88,8 +86,9 @@ class KernelRun:
         self._start_timeout = start_timeout
         self._started = started
         self._cell_timeout = cell_timeout
-        outputs = Outputs(self._event, caps=caps or OutputCaps(), overflow=overflow)
-        self._client = JournalingClient(notebook, note=self._event, outputs=outputs, tick=tick)
+        self._client = JournalingClient(
+            notebook, note=self._event, outputs=outputs(self._event), heard=heard, tick=tick
+        )
         self._kernel: Kernel | None = None
         self._has_run = False  #: a cell did
 

@@ -77,8 +77,8 @@ class Outputs:
         self,
         note: Callable[..., None],
         *,
-        caps: OutputCaps,
-        overflow: Overflow | None,
+        caps: OutputCaps = OutputCaps(),  # noqa: B008 - a frozen value
+        overflow: Overflow | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._note = note
