@@ -30,7 +30,7 @@ class Execution:
     """One execution of one notebook by one contender."""
 
     seconds: float
-    written: int  #: bytes that it gave to the kernel to write into files
+    written: int | None  #: bytes given to write(); None where whoever wrote is gone
     size: int  #: bytes of the executed notebook; 0 where there is none
     answer: Mapping[str, Any] = field(default_factory=dict)  #: of an in-process contender
 
@@ -71,8 +71,7 @@ class Command:
         }
         command = [str(places.get(str(word), word)) for word in self._words]
         printed = folder / f"{case.name}.{self.name}.txt"
-        watched = self._watched()
-        before = bytes_written(watched)
+        writing = Writing(self._watched())
         with printed.open("wb") as stdout, printed.with_suffix(".log").open("wb") as stderr:
             begin = time.perf_counter()
             done = subprocess.run(
@@ -87,7 +86,7 @@ class Command:
             )
             seconds = time.perf_counter() - begin
         self._settle()
-        written = bytes_written(watched) - before
+        written = writing.since()
         if done.returncode:
             log = printed.with_suffix(".log").read_text()[-2000:]
             raise ContenderError(f"{' '.join(command)} ended with {done.returncode}:\n{log}")
@@ -207,8 +206,7 @@ class InProcess:
 
     def run(self, case: Case, folder: Path) -> Execution:
         output = folder / f"{case.name}.{self.name}.ipynb"
-        watched = [self.worker.pid]
-        before = bytes_written(watched)
+        writing = Writing([self.worker.pid])
         answer = self.worker.ask(
             "run",
             notebook=str(folder / f"{case.name}.ipynb"),
@@ -216,7 +214,7 @@ class InProcess:
             cwd=str(folder),
             kernel=self._kernel,
         )
-        written = bytes_written(watched) - before
+        written = writing.since()
         check(case, output, by=self.label)
         size = output.stat().st_size
         output.unlink()
@@ -236,17 +234,30 @@ def check(case: Case, notebook: Path, *, by: str) -> None:
         raise ContenderError(f"{by}, {case.title}: {found}")
 
 
-def bytes_written(processes: Sequence[int]) -> int:
-    """Return the bytes that processes, and their children once reaped, gave to write().
+class Writing:
+    """Counts the bytes that processes, and their children once reaped, give to write().
 
     Sockets are written to in other ways and do not count; what reaches the disk is less or more
     as the file system likes.
     """
-    total = 0
-    for pid in processes:
+
+    def __init__(self, processes: Sequence[int]) -> None:
+        self._before = {pid: _written(pid) for pid in processes}
+
+    def since(self) -> int | None:
+        """Return how many it were; None where one of the processes is gone."""
+        now = {pid: _written(pid) for pid in self._before}
+        if None in self._before.values() or None in now.values():
+            return None
+        return sum(it for it in now.values() if it) - sum(it for it in self._before.values() if it)
+
+
+def _written(pid: int) -> int | None:
+    try:
         lines = Path(f"/proc/{pid}/io").read_text().splitlines()
-        total += int(dict(line.split(": ") for line in lines)["wchar"])
-    return total
+    except OSError:
+        return None
+    return int(dict(line.split(": ") for line in lines)["wchar"])
 
 
 def peers(folder: Path) -> list[Contender]:

@@ -113,7 +113,7 @@ def writing(rounds: Rounds, *, case: str = "outputs") -> Iterator[Figure]:
 
 
 def _megabytes(rounds: Rounds, case: str, contender: str) -> str:
-    written = [sample.written for sample in rounds.of(case, contender)]
+    written = [it.written for it in rounds.of(case, contender) if it.written is not None]
     return f"{sorted(written)[len(written) // 2] / 1e6:,.0f} MB"
 
 

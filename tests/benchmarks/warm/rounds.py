@@ -19,7 +19,7 @@ class Sample:
     case: str
     contender: str
     seconds: float
-    written: int
+    written: int | None
     size: int
     answer: Mapping[str, Any] = field(default_factory=dict)
 
@@ -47,7 +47,11 @@ class Rounds:
 
     def written(self, case: str, contender: str) -> float | None:
         """Return the median of bytes written for each byte of the executed notebook."""
-        found = [it.written / it.size for it in self.of(case, contender) if it.size]
+        found = [
+            it.written / it.size
+            for it in self.of(case, contender)
+            if it.size and it.written is not None
+        ]
         return statistics.median(found) if found else None
 
 

@@ -18,7 +18,7 @@ from warm.contenders import (
     ContenderError,
     Execution,
     Worker,
-    bytes_written,
+    Writing,
     check,
 )
 from warm.processes import started_with
@@ -27,6 +27,9 @@ from warm.processes import started_with
 SETTINGS = """\
 [workspace]
 name = "bench"
+
+[runs]
+outputs = {{max_bytes = "none", max_count = "none"}}
 
 [kernels]
 spares = {spares}
@@ -71,9 +74,6 @@ class OpenWorkspace:
         """Have both zygotes imported, and the spares forked."""
         self.worker.ask("warm")
         self.settle()
-        missing = {"kernel", "command"} - self.zygotes().keys()
-        if missing:
-            raise ContenderError(f"There is no {' and no '.join(missing)} zygote: {self.states()}")
 
     def states(self) -> Sequence[Mapping[str, Any]]:
         """Return what each zygote says of itself."""
@@ -86,15 +86,21 @@ class OpenWorkspace:
     def settle(self, seconds: float = PATIENCE) -> None:
         """Wait until the runs before are cleaned up behind and the spares are there again.
 
-        What one contender leaves to do in the background would be measured as another's time.
+        What one contender leaves to do in the background would be measured as another's time. A
+        zygote that left, for somebody edits nbprod meanwhile, is replaced.
 
         Raises:
             ContenderError: it takes longer than `seconds`.
         """
         deadline = time.monotonic() + seconds
-        while not all(map(_is_settled, self.states())):
+        while True:
+            states = self.states()
+            if {facts.get("role") for facts in states} != {"kernel", "command"}:
+                self.worker.ask("warm")
+            elif all(map(_is_settled, states)):
+                return
             if time.monotonic() > deadline:
-                raise ContenderError(f"Not settled after {seconds:.0f} s: {self.states()}")
+                raise ContenderError(f"Not settled after {seconds:.0f} s: {states}")
             time.sleep(0.02)
 
     def stop(self) -> list[int]:
@@ -138,12 +144,11 @@ class InWorkspace:
     def run(self, case: Case, folder: Path, *, profile: bool = False) -> Execution:
         workspace = self._workspace
         notebook = case.write(workspace.folder)
-        watched = [workspace.worker.pid, *workspace.zygotes().values()]
-        before = bytes_written(watched)
+        writing = Writing([workspace.worker.pid, *workspace.zygotes().values()])
         answer = workspace.worker.ask("run", notebook=str(notebook), profile=profile)
         # What is written behind the run's back is written as well.
         workspace.settle()
-        written = bytes_written(watched) - before
+        written = writing.since()
         if answer["status"] != "succeeded":
             raise ContenderError(f"{self.label}, {case.title}: {answer['reason']}")
         output = Path(answer["output"])
