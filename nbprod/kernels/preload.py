@@ -4,7 +4,6 @@ What a list names and this environment has not, or what fails, is skipped: a for
 itself, as a cold process does.
 """
 
-import builtins
 import contextlib
 import gc
 import importlib
@@ -13,13 +12,18 @@ import logging
 import os
 import random
 import signal
+import stat
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from nbprod.kernels.culprits import Note
+from nbprod.kernels.notebook_look import Callbacks, as_in_a_notebook
+from nbprod.kernels.safety import gpu_devices, threads
 
 logger = logging.getLogger(__name__)
 
@@ -69,8 +73,9 @@ class Preloaded:
     started_by: dict[int, str] = field(default_factory=dict)  #: thread id: module of the list
     launcher: frozenset[str] = frozenset()  #: modules of a kernel that nothing can stand in for
     generators: list[random.Random] = field(default_factory=list)  #: seeded by chance, at import
-    callbacks: list[tuple[str, Callable[..., Any]]] = field(default_factory=list)
+    callbacks: Callbacks = field(default_factory=list)  #: that modules registered with the shell
     gpu: str = ""  #: the module whose import opened a GPU
+    spoilers: dict[str, str] = field(default_factory=dict)  #: modules to go without, and why
     variables: dict[str, str] = field(default_factory=dict)  #: set by modules as they were imported
     temporary: str = ""  #: the folder for temporary files that they found
     streams: dict[str, Any] = field(default_factory=dict)  #: sys.stdout and sys.stderr of then
@@ -81,32 +86,40 @@ class Preloaded:
         return sorted({name.partition(".")[0] for name in sys.modules} - known)
 
 
-def preload(role: str, modules: Sequence[str] | None, *, note: Path | None = None) -> Preloaded:
+def preload(
+    role: str,
+    modules: Sequence[str] | None,
+    *,
+    without: Mapping[str, str] | None = None,
+    note_path: Path | None = None,
+) -> Preloaded:
     """Import the modules, None for the usual ones; nothing that they do wrong is raised.
 
-    `note` is a file that names the module at hand: one that ended an earlier zygote is skipped.
+    `without` names modules to skip, and why. `note_path` is the file of a `Note`.
     """
     found = Preloaded(streams={"stdout": sys.stdout, "stderr": sys.stderr})
     before = dict(os.environ)
-    culprit = _read(note)
+    note = Note(note_path)
+    skipped = {**(without or {}), **note.culprits}
     # Collections while everything stays alive only cost time.
     gc.disable()
     with _recorded_generators(found):
         if role == KERNEL:
-            _import_all(KERNEL_LAUNCHER, found, note, culprit)
-            _import_all(KERNEL_STACK, found, note, culprit)
+            _import_all(KERNEL_LAUNCHER, found, note)
+            _import_all(KERNEL_STACK, found, note)
             found.launcher = frozenset(sys.modules)
-            with _as_in_a_notebook(found):
-                _import_all(USUAL if modules is None else modules, found, note, culprit, modules)
+            with as_in_a_notebook(found.callbacks):
+                if modules is None:
+                    modules = [name for name in USUAL if _is_installed(name)]
+                _import_all(modules, found, note, skipped)
             # It configures the shell that it finds at import: each kernel does that itself.
             for name in [name for name in sys.modules if name.startswith("matplotlib_inline.")]:
                 del sys.modules[name]
         else:
             found.launcher = frozenset(sys.modules)
-            _import_all(COMMANDS, found, note, culprit)
+            _import_all(COMMANDS, found, note)
     gc.enable()
-    if note is not None:
-        note.unlink(missing_ok=True)
+    note.finish()
     found.variables = {
         name: value for name, value in os.environ.items() if before.get(name) != value
     }
@@ -117,28 +130,23 @@ def preload(role: str, modules: Sequence[str] | None, *, note: Path | None = Non
 def _import_all(
     modules: Sequence[str],
     found: Preloaded,
-    note: Path | None,
-    culprit: str,
-    asked_for: Sequence[str] | None = (),
+    note: Note,
+    skipped: Mapping[str, str] | None = None,
 ) -> None:
-    from nbprod.kernels.safety import gpu_devices, threads
-
     for name in modules:
-        if name == culprit:
-            found.failures[name] = "Its import ended the zygote the last time."
-            logger.warning("%s is not preloaded: %s", name, found.failures[name])
+        if skipped is not None and name in skipped:
+            _fail(found, name, skipped[name])
             continue
-        if asked_for is None and not _is_installed(name):
-            continue  # of the usual ones, what is there
-        if note is not None:
-            note.write_text(name, encoding="utf-8")
-        before, begun = threads(), time.perf_counter()
+        note.begin(name)
+        before, begun, written = threads(), time.perf_counter(), _written()
         signal.alarm(LONGEST_IMPORT)
         try:
             importlib.import_module(name)
         except BaseException as error:  # noqa: BLE001 - a module may raise SystemExit, or anything
-            found.failures[name] = f"{type(error).__name__}: {error}"
-            logger.warning("%s is not preloaded: %s", name, found.failures[name])
+            _fail(found, name, f"{type(error).__name__}: {error}")
+        else:
+            if skipped is not None and _written() > written:
+                found.spoilers[name] = "its import prints something, which each kernel is to see"
         finally:
             signal.alarm(0)
         found.seconds[name] = round(time.perf_counter() - begun, 4)
@@ -147,20 +155,24 @@ def _import_all(
             found.gpu = name
 
 
+def _fail(found: Preloaded, name: str, reason: str) -> None:
+    found.failures[name] = reason
+    logger.warning("%s is not preloaded: %s", name, reason)
+
+
+def _written() -> int:
+    """Return how much this process has written to its log."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    found = os.fstat(2)
+    return found.st_size if stat.S_ISREG(found.st_mode) else 0
+
+
 def _is_installed(name: str) -> bool:
     try:
         return importlib.util.find_spec(name.partition(".")[0]) is not None
     except (ImportError, ValueError):
         return False
-
-
-def _read(note: Path | None) -> str:
-    if note is None:
-        return ""
-    try:
-        return note.read_text(encoding="utf-8").strip()
-    except OSError:
-        return ""
 
 
 @contextlib.contextmanager
@@ -182,57 +194,3 @@ def _recorded_generators(found: Preloaded) -> Iterator[None]:
         yield
     finally:
         random.Random.seed = original  # type: ignore[method-assign]
-
-
-@contextlib.contextmanager
-def _as_in_a_notebook(found: Preloaded) -> Iterator[None]:
-    """Answer modules that ask at import whether they are in a notebook: yes.
-
-    tqdm.auto, Trainer's progress and rich decide then what they show, for good.
-    """
-    from IPython.core.interactiveshell import InteractiveShell
-
-    backend = os.environ.get("MPLBACKEND")
-    # Read by matplotlib at import; ipykernel sets it before any cell.
-    os.environ["MPLBACKEND"] = backend or "module://matplotlib_inline.backend_inline"
-    shell = _stand_in(found)
-    names = {"get_ipython": lambda: shell, "__IPYTHON__": True}
-    InteractiveShell._instance = shell
-    for name, value in names.items():
-        setattr(builtins, name, value)
-    try:
-        yield
-    finally:
-        for name in names:
-            delattr(builtins, name)
-        InteractiveShell._instance = None
-        if not backend:
-            del os.environ["MPLBACKEND"]
-
-
-def _stand_in(found: Preloaded) -> Any:
-    """Return what `get_ipython()` gives while there is no shell: its looks, and no more.
-
-    A module that wants more of it fails with AttributeError and is left to each kernel.
-    """
-    from ipykernel.zmqshell import ZMQInteractiveShell as Real
-    from traitlets.config import Config
-
-    class Events:
-        def register(self, event: str, callback: Callable[..., Any]) -> None:
-            found.callbacks.append((event, callback))
-
-    class ZMQInteractiveShell:
-        config = Config({"IPKernelApp": {"connection_file": ""}})
-        events = Events()
-        kernel = object()
-
-        @property
-        def __class__(self) -> type:  # isinstance() believes it
-            return Real
-
-        @__class__.setter
-        def __class__(self, value: type) -> None:
-            raise TypeError(value)
-
-    return ZMQInteractiveShell()

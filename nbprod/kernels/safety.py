@@ -4,6 +4,7 @@ A fork copies one thread. What others held (locks, a pool's work) is held for ev
 and a GPU that was opened before the fork cannot be used after it.
 """
 
+import contextlib
 import os
 import sys
 import threading
@@ -40,10 +41,11 @@ def settle() -> None:
     OpenBLAS starts threads when NumPy is imported, ends them before a fork, and starts them again
     when it needs them. What still runs after this is of something that knows nothing of forks.
     """
-    pid = fork()
-    if pid == 0:
-        os._exit(0)
-    os.waitpid(pid, 0)
+    with contextlib.suppress(OSError):  # no process to be had: then those threads are strangers
+        pid = fork()
+        if pid == 0:
+            os._exit(0)
+        os.waitpid(pid, 0)
 
 
 def why_unsafe(started_by: Mapping[int, str], gpu: str) -> str:
@@ -56,19 +58,20 @@ def why_unsafe(started_by: Mapping[int, str], gpu: str) -> str:
     torch = sys.modules.get("torch")
     if torch is not None and getattr(torch, "cuda", None) and torch.cuda.is_initialized():
         return "CUDA was initialised, and a forked process could not use it"
-    strangers = sorted(
-        thread
-        for thread in threads() - {threading.main_thread().native_id}
-        if _name(thread) not in _SAFE_THREADS
-    )
-    if not strangers:
+    found = strangers()
+    if not found:
         return ""
     names = {thread.native_id: thread.name for thread in threading.enumerate()}
-    first = strangers[0]
-    name = names.get(first) or _name(first)
-    module = started_by.get(first)
+    name = names.get(found[0]) or _name(found[0])
+    module = started_by.get(found[0])
     whose = f"importing {module} started a thread" if module else "a thread runs"
     return f"{whose} ({name}), which a forked process would lack"
+
+
+def strangers() -> list[int]:
+    """Return the ids of threads that would be missed in a fork."""
+    others = threads() - {threading.main_thread().native_id}
+    return sorted(thread for thread in others if _name(thread) not in _SAFE_THREADS)
 
 
 def gpu_devices() -> list[str]:

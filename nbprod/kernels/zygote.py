@@ -48,7 +48,7 @@ from nbprod.kernels.protocol import (
     Stopping,
     send,
 )
-from nbprod.kernels.safety import fork, settle, threads, why_unsafe
+from nbprod.kernels.safety import fork, settle, strangers, threads, why_unsafe
 from nbprod.kernels.settings import KernelSettings
 from nbprod.kernels.spare_child import run_spare
 from nbprod.kernels.spares import Spare, Spares
@@ -143,6 +143,7 @@ class Zygote:
             peer, _ = self._listener.accept()
         except OSError as error:
             logger.warning("a client could not be served: %s", error)
+            time.sleep(0.05)  # out of descriptors: it stays in the queue, and would keep us busy
             return
         peer.setblocking(False)
         if not places.is_own(peer) or len(self._waiting) + len(self._offspring) >= MOST:
@@ -411,6 +412,7 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument("--role", choices=("kernel", "command"), required=True)
     parser.add_argument("--key", required=True)
     parser.add_argument("--settings", required=True)
+    parser.add_argument("--without", default="{}", help="modules to skip, and why: JSON")
     given = parser.parse_args(argv)
     settings = KernelSettings.from_json(json.loads(given.settings))
     _open_log()
@@ -426,9 +428,14 @@ def main(argv: Sequence[str]) -> None:
     mark.clear()
     note = places.log_path(given.key).with_suffix(".importing")
     snapshot = Snapshot()
-    preloaded = preload(given.role, settings.preload, note=note)
+    without = json.loads(given.without)
+    preloaded = preload(given.role, settings.preload, without=without, note_path=note)
     snapshot.take_files()
     settle()
+    if spoilers := _spoilers(preloaded, settings):
+        # What is imported stays imported: only a new process is without it.
+        again = [*argv, "--without", json.dumps(without | spoilers)]
+        os.execv(sys.executable, [sys.executable, "-m", "nbprod.kernels.zygote", *again])
     gc.collect()
     # Children neither walk these objects nor write into them: their pages stay shared.
     gc.freeze()
@@ -445,6 +452,16 @@ def main(argv: Sequence[str]) -> None:
         os._exit(0)
     del zygote
     child()
+
+
+def _spoilers(preloaded: Preloaded, settings: KernelSettings) -> dict[str, str]:
+    """Return modules without which a zygote could serve, or would serve in truth; and why."""
+    found = dict(preloaded.spoilers)
+    if settings.preload is not None:
+        return found  # who names a module that is not safe is told so, by each kernel
+    unsafe = why_unsafe(preloaded.started_by, preloaded.gpu)
+    modules = {preloaded.started_by.get(thread) for thread in strangers()} | {preloaded.gpu}
+    return found | {module: unsafe for module in modules if module}
 
 
 _LOG = logging.getLogger("nbprod.kernels")
