@@ -16,9 +16,10 @@ from nbprod.cli.output import (
     workspace,
 )
 from nbprod.core.errors import NoExecutedNotebookError
-from nbprod.core.words import duration
+from nbprod.core.words import bytes_size, duration
 
 if TYPE_CHECKING:
+    from nbprod.core.usage import Usage
     from nbprod.workspace import RunRecord
 
 STATUSES = ("queued", "running", "succeeded", "failed", "cancelled", "lost")
@@ -38,6 +39,7 @@ def described(record: "RunRecord") -> dict[str, object]:
         "seconds": record.seconds,
         "notebook": str(record.notebook),
         "log": str(record.log),
+        "cells": plain(record.cells()),
         "scraps": scraps,
     }
 
@@ -87,6 +89,16 @@ def show(run: str, *, as_json: bool) -> None:
     _describe(record)
 
 
+def used(usage: "Usage") -> str:
+    """Return what was used in words: "12 s of CPU time, 812.3 MB of memory at most"."""
+    words = (
+        f"{duration(usage.cpu_seconds)} of CPU time, {bytes_size(usage.peak_rss_bytes)} of memory"
+    )
+    if usage.peak_gpu_bytes is not None:
+        words += f", {bytes_size(usage.peak_gpu_bytes)} on GPUs"
+    return f"{words} at most"
+
+
 def _describe(record: "RunRecord") -> None:
     lineage = record.lineage
     click.echo(f"{record.id}  {record.template}  {record.status}")
@@ -95,6 +107,8 @@ def _describe(record: "RunRecord") -> None:
     took = f"took {duration(record.seconds)}" if record.run.finished_at else "still running"
     begun = f"started {ago(record.started_at)}, {took}" if record.started_at else "not begun"
     click.echo(f"  {begun}")
+    if record.usage is not None:
+        click.echo(f"  {used(record.usage)}")
     click.echo("\nparameters")
     for name, value in record.parameters.items():
         click.echo(f"  {name} = {number(value)}")
@@ -132,7 +146,7 @@ def watch(run: str, *, quiet: bool, as_json: bool) -> int:
     the run.
     """
     from nbprod.cli.ending import code_of, tell
-    from nbprod.cli.main import FAILED
+    from nbprod.cli.main import DONE, FAILED
     from nbprod.cli.progress import JsonLines, Lines, shown, write_json_line
     from nbprod.workspace.following import follow
 
@@ -147,6 +161,8 @@ def watch(run: str, *, quiet: bool, as_json: bool) -> int:
                     show(event)
                 elif isinstance(show, JsonLines | Lines):
                     show.tick()
+        except BrokenPipeError:
+            return DONE  # whoever read it has seen enough: `nbprod runs watch ID --json | head -3`
         except KeyboardInterrupt:
             again = f"Watch it again: nbprod runs watch {record.id}"
             click.echo(f"No longer watched; the run goes on. {again}", err=True)

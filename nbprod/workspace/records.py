@@ -1,14 +1,18 @@
 """A run as users get it back: its values, its scraps, its files."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
+from nbprod.core.events import Event, EventType, parse_event
 from nbprod.core.json import JSON
-from nbprod.core.runner import LOG_FILE, NOTEBOOK_FILE
+from nbprod.core.runner import JOURNAL_FILE, LOG_FILE, NOTEBOOK_FILE
 from nbprod.core.runs import CellError, Lineage, Run, RunStatus
 from nbprod.core.scraps import Scrap
+from nbprod.core.usage import Usage
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,6 +55,16 @@ class StoredScraps:
         if self._found is None:
             self._found = self._store.runs.scraps(self._ids)
         return self._found.get(run, {})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellRecord:
+    """What the journal says of one cell that ran."""
+
+    cell: int  #: its place among the template's cells, from 0
+    status: str  #: "ok", "error", "skipped", "interrupted"; "running" of one that has not ended
+    seconds: float | None = None
+    usage: Usage | None = None  #: None where nothing was measured
 
 
 class RunRecord:
@@ -134,6 +148,15 @@ class RunRecord:
         """Return a scrap with its type, encoder and sidecar; KeyError when there is none."""
         return self._scraps[name]
 
+    @property
+    def usage(self) -> Usage | None:
+        """Return what it used: CPU time, memory, GPU memory. None where nothing was measured."""
+        return self.run.usage
+
+    def cells(self) -> list[CellRecord]:
+        """Return the cells that ran, with their times and what they used, from the journal."""
+        return list(_cells(self.folder / JOURNAL_FILE))
+
     def numbers(self) -> dict[str, float]:
         """Return the scraps that are numbers."""
         return {
@@ -186,6 +209,40 @@ class RunList(Sequence[RunRecord]):
         frame = self._make_frame(ids)
         place = {run: index for index, run in enumerate(ids)}
         return frame.sort_values("id", key=lambda column: column.map(place), ignore_index=True)
+
+
+def _cells(journal: Path) -> Iterator[CellRecord]:
+    begun: Event | None = None
+    for event in _cell_events(journal):
+        cell = event.fields.get("cell")
+        if not isinstance(cell, int):
+            continue
+        if event.type is EventType.CELL_STARTED:
+            begun = event
+            continue
+        yield CellRecord(
+            cell=cell,
+            status=str(event.fields.get("status")),
+            seconds=None if begun is None else event.t - begun.t,
+            usage=Usage.from_json(event.fields.get("usage")),
+        )
+        begun = None
+    if begun is not None:
+        yield CellRecord(cell=int(str(begun.fields["cell"])), status="running")
+
+
+def _cell_events(journal: Path) -> Iterator[Event]:
+    # A journal may hold gigabytes of outputs: only lines that begin as such an event are parsed.
+    with suppress(FileNotFoundError), journal.open("rb") as file:
+        for line in file:
+            if b'"type": "cell_' not in line[:100]:
+                continue
+            event = parse_event(line.decode("utf-8", "replace"))
+            if event is not None and event.type in (
+                EventType.CELL_STARTED,
+                EventType.CELL_FINISHED,
+            ):
+                yield event
 
 
 def load_records(store: "Store", runs: Sequence[Run], *, root: Path) -> list[RunRecord]:
