@@ -151,6 +151,8 @@ def _stop(key: str) -> bool:
     try:
         peer = _connect(key)
         if peer is None:
+            if not places.is_locked(key):  # it was killed, and nobody will serve that socket
+                places.socket_path(key).unlink(missing_ok=True)
             return False
         answer, _ = _ask(peer, Stop(), (), key=key)
         peer.close()

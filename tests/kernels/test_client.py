@@ -288,6 +288,7 @@ def test_a_socket_that_nobody_serves_is_shown_as_such(serve: Serve) -> None:
 
     assert client.states() == [{"key": key(), "problem": "nobody listens: it was killed"}]
     assert client.stop() == []
+    assert client.states() == []
 
 
 def test_a_zygote_that_cannot_start_is_given_up_after_some_tries(
