@@ -1,6 +1,7 @@
 """What plain papermill leaves to the engine: limits, caps, and where to write meanwhile."""
 
 import logging
+import os
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,7 +15,9 @@ from nbprod.core.outputs import OutputCaps, parse_caps
 from nbprod.notebook.front_matter import FrontMatter, is_front_matter, parse_front_matter
 from nbprod.notebook.kernel import workspace_root
 from nbprod.notebook.rendering import replace_file
+from nbprod.runners.memory import MemoryLimit
 from nbprod.runners.overflow import Overflow
+from nbprod.runners.vitals import Vitals
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -30,9 +33,16 @@ class Plain:
     """How to run a notebook that papermill alone handed over."""
 
     timeout: timedelta | None  #: of the whole run
+    memory_bytes: int | None  #: that the kernel and its children may hold
     caps: OutputCaps
     overflow: Overflow | None
     write: Callable[[bytes], None] | None  #: puts a notebook at papermill's output path
+
+    def vitals(self) -> Vitals:
+        """Return what measures the kernel and holds it to its memory."""
+        if self.memory_bytes is None:
+            return Vitals()
+        return Vitals(limit=MemoryLimit(self.memory_bytes, name=f"papermill-{os.getpid()}"))
 
 
 def read_plain(
@@ -48,6 +58,7 @@ def read_plain(
     place = _local_path(output_path)
     return Plain(
         timeout=front.resources.timeout if run_timeout is None else _duration(run_timeout),
+        memory_bytes=front.resources.memory_bytes,
         caps=caps.with_limits(parse_caps(outputs, fail=_refuse)),
         overflow=None if place is None else Overflow(place.with_name(f"{place.stem}_outputs")),
         write=_writer(output_path, place),
