@@ -5,6 +5,7 @@ import resource
 import select
 import signal
 import socket
+import struct
 import sys
 from types import FrameType
 
@@ -39,7 +40,11 @@ def run(arguments: list[str]) -> int | None:
         key = zygote_key("command", python=sys.executable, preload=None, environment=os.environ)
         with places.connect(key, timeout=ANSWER_SECONDS) as peer:
             inbox = Inbox(peer)
-            forked, pidfd = _ask(peer, inbox, arguments)
+            try:
+                forked, pidfd = _ask(peer, inbox, arguments)
+            except TimeoutError:
+                _put_down(key, peer)
+                raise
             peer.settimeout(None)
             return _follow(inbox, _Relay(forked.pid), pidfd)
     except KeyboardInterrupt:
@@ -71,6 +76,15 @@ def _ask(peer: socket.socket, inbox: Inbox, arguments: list[str]) -> tuple[Forke
             raise _NoForkError(reason)
         case _:
             raise _NoForkError("its zygote left without an answer")
+
+
+def _put_down(key: str, peer: socket.socket) -> None:
+    """Kill a zygote that does not answer: our streams lie in its queue, open for whoever reads."""
+    from nbprod.kernels.launch import put_down
+
+    layout = struct.Struct("3i")  # struct ucred of unix(7): pid, uid, gid
+    found = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, layout.size)
+    put_down(layout.unpack(found)[0], key)
 
 
 def _follow(inbox: Inbox, relay: "_Relay", pidfd: int) -> int:
