@@ -63,7 +63,8 @@ def zygote_key(
     facts: list[Any] = [
         role,
         _interpreter(python),
-        None if preload is None else list(preload),
+        # What commands need is in no list of a user's.
+        list(preload) if preload is not None and role == "kernel" else None,
         import_time(environment),
         sorted(name for name in _PRESENCE if name in environment),
         VERSION,
