@@ -98,7 +98,8 @@ def preload(
     `without` names modules to skip, and why. `note_path` is the file of a `Note`.
     """
     found = Preloaded(streams={"stdout": sys.stdout, "stderr": sys.stderr})
-    before = dict(os.environ)
+    # This one the interpreter sets, where nothing says which language is meant: here, not in forks.
+    before = {name: value for name, value in os.environ.items() if name != "LC_CTYPE"}
     note = Note(note_path)
     skipped = {**(without or {}), **note.culprits}
     # Collections while everything stays alive only cost time.

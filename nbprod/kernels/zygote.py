@@ -42,7 +42,6 @@ def main(argv: Sequence[str]) -> None:
     # Of `-m`: where it was started, which no fork looks in.
     if sys.path and sys.path[0] in ("", "/"):
         del sys.path[0]
-    environment = dict(os.environ)
     mark.clear()
     note = places.log_path(given.key).with_suffix(".importing")
     snapshot = Snapshot()
@@ -54,7 +53,7 @@ def main(argv: Sequence[str]) -> None:
         # What is imported stays imported: only a new process is without it.
         again = [*argv, "--without", json.dumps(without | spoilers)]
         program = [sys.executable, "-m", "nbprod.kernels.zygote", *again]
-        os.execve(sys.executable, program, environment)
+        os.execve(sys.executable, program, os.environ | mark.room())
     gc.collect()
     # Children neither walk these objects nor write into them: their pages stay shared.
     gc.freeze()
