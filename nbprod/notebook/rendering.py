@@ -138,6 +138,7 @@ class Rendering:
             case EventType.CELL_FINISHED:
                 cell.status, cell.finished = str(fields.get("status")), event.t
                 cell.execution_count = fields.get("execution_count")
+                cell.usage = fields.get("usage")
             case _:
                 pass
 
@@ -176,6 +177,8 @@ class Rendering:
             cell["outputs"] = [nbformat.from_dict(output) for output in outputs]
             cell["execution_count"] = state.execution_count
             cell.metadata["nbprod"] = {"status": status, "cell": index}
+            if state.usage is not None:
+                cell.metadata["nbprod"]["usage"] = state.usage
             cell.metadata["papermill"] = state.papermill(status)
             if state.started is not None:
                 cell.metadata["execution"] = state.execution()
@@ -199,6 +202,8 @@ class Rendering:
         notebook.metadata["nbprod"] = {"status": status, "reason": reason}
         if self._stopped is not None:
             notebook.metadata["nbprod"]["stopped"] = self._stopped[1]
+        if self._finish is not None and self._finish.get("usage") is not None:
+            notebook.metadata["nbprod"]["usage"] = self._finish["usage"]
         if is_bad:
             _add_banner(notebook, status=status, reason=reason, failing=failing)
 
@@ -225,6 +230,7 @@ class _Cell:
         self.status = "not_run"
         self.outputs: list[dict[str, Any]] = []
         self.execution_count: int | None = None
+        self.usage: dict[str, Any] | None = None
         self.started: float | None = None
         self.finished: float | None = None
 

@@ -173,6 +173,9 @@ def test_each_cell_and_the_run_say_what_they_used(attempt: Make) -> None:
     assert result.usage == Usage.from_json(finished["usage"])
     assert result.usage is not None
     assert result.usage.peak_rss_bytes == max(usage.peak_rss_bytes for usage in usages(made))
+    # the notebook says the same, wherever it is found
+    told = [cell["metadata"]["nbprod"].get("usage") for cell in made.cells()]
+    assert told == [usage.to_json() for usage in usages(made)]
     # the kernel's own start is the run's, and no cell's
     assert result.usage.cpu_seconds > sum(usage.cpu_seconds for usage in usages(made))
     assert result.usage.peak_gpu_bytes is None
