@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -67,9 +68,15 @@ def _line(facts: Mapping[str, Any]) -> tuple[str, ...]:
     default=ROLES,
     help="What to keep warm: what notebooks run in, or what nbprod's commands run in. Both.",
 )
+@click.option(
+    "--plain", "is_plain", is_flag=True, help="For papermill, JupyterLab, ... in this workspace."
+)
 @json_option
-def warm(*, roles: tuple[str, ...], as_json: bool) -> int:
-    """Have zygotes for this folder's settings, and wait until they have imported everything."""
+def warm(*, roles: tuple[str, ...], is_plain: bool, as_json: bool) -> int:
+    """Have zygotes for this folder's settings, and wait until they have imported everything.
+
+    In a workspace they serve its runs; elsewhere, and with --plain, the notebooks of other tools.
+    """
     from nbprod.kernels.client import warm_up
     from nbprod.kernels.launch import NotWarmError
     from nbprod.kernels.settings import find_settings
@@ -77,7 +84,10 @@ def warm(*, roles: tuple[str, ...], as_json: bool) -> int:
     settings, states = find_settings(Path.cwd()), []
     for role in dict.fromkeys(roles):
         try:
-            facts = warm_up(role=role, settings=settings, environment=os.environ)
+            # The list of modules is for kernels: commands have one of their own.
+            asked = settings if role == "kernel" else replace(settings, preload=None)
+            variables = _variables(role, is_plain=is_plain)
+            facts = warm_up(role=role, settings=asked, environment=variables)
         except NotWarmError as error:
             raise NotKeptWarmError(role, error.reason) from error
         states.append(facts)
@@ -87,6 +97,17 @@ def warm(*, roles: tuple[str, ...], as_json: bool) -> int:
         for facts in states:
             click.echo("\n".join(_described(facts)))
     return DONE if all(facts["is_safe"] for facts in states) else FAILED
+
+
+def _variables(role: str, *, is_plain: bool) -> dict[str, str]:
+    """Return the variables of what is to be forked: a run's kernel has some of its own."""
+    from nbprod.kernels.settings import find_file
+
+    if role != "kernel" or is_plain or find_file(Path.cwd()) is None:
+        return dict(os.environ)
+    from nbprod.workspace.supervise import kernel_variables
+
+    return dict(os.environ) | kernel_variables()
 
 
 def _described(facts: Mapping[str, Any]) -> Iterator[str]:

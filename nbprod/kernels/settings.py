@@ -57,7 +57,7 @@ class KernelSettings:
 def find_settings(folder: Path, environment: Mapping[str, str] | None = None) -> KernelSettings:
     """Return the settings that hold in `folder`: of the nearest nbprod.toml at or above it."""
     environment = os.environ if environment is None else environment
-    path = _find_file(folder)
+    path = find_file(folder)
     fields = {} if path is None else dict(_read(path, path.stat().st_mtime_ns))
     named = environment.get(PRELOAD_VARIABLE)
     if named is not None:
@@ -65,7 +65,8 @@ def find_settings(folder: Path, environment: Mapping[str, str] | None = None) ->
     return KernelSettings(**fields)
 
 
-def _find_file(folder: Path) -> Path | None:
+def find_file(folder: Path) -> Path | None:
+    """Return the nearest nbprod.toml at or above `folder`."""
     for place in (folder, *folder.parents):
         path = place / FILE
         try:

@@ -40,9 +40,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 StoredFile = tuple[str, str, int]
-#: Threads that spin while they wait for each other take the cores from whoever they wait for, and
-#: a headless run shares its machine. OpenMP reads this once, when a library like torch loads it.
-_WAIT_QUIETLY = {"OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE")}
 #: Fence of a run that is inserted already claimed, and so the name of its attempt's folder.
 _FIRST = 1
 
@@ -58,6 +55,15 @@ class RunInterrupted(KeyboardInterrupt):
 def owner_name() -> str:
     """Return who holds a lease: host, process, and a token, since process ids are used again."""
     return f"{lineages.host()}/{os.getpid()}/{secrets.token_hex(4)}"
+
+
+def kernel_variables() -> dict[str, str]:
+    """Return the variables that the kernel of every run has, beside those of its resources.
+
+    Threads that spin while they wait for each other take the cores from whoever they wait for, and
+    a headless run shares its machine. OpenMP reads this once, when a library like torch loads it.
+    """
+    return {"OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE")}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,7 +183,7 @@ class Supervisor:
             injected=injected,
             cwd=cwd,
             workspace=self.root,
-            environment=_WAIT_QUIETLY | environment(gpus),
+            environment=kernel_variables() | environment(gpus),
             timeout=template.front_matter.resources.timeout,
             memory_bytes=template.front_matter.resources.memory_bytes,
             contract=tuple(template.front_matter.scraps),
