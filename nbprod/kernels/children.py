@@ -164,6 +164,10 @@ def settle_in(request: Fork, preloaded: Preloaded, argv0: str) -> None:
     sys.argv = [argv0, *request.argv]
     program = ["-m", LAUNCHER] if request.target == KERNEL else [argv0]
     sys.orig_argv[:] = [sys.executable, *program, *request.argv]
+    process: Any = sys.modules.get("multiprocessing.process")
+    if process is not None:
+        # Where "" of sys.path is, for spawned children.
+        process.ORIGINAL_DIR = os.getcwd()  # noqa: PTH109 - text, as multiprocessing has it
     # What is in a folder may have changed since the zygote looked.
     sys.path_importer_cache.clear()
     importlib.invalidate_caches()
