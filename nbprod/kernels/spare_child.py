@@ -94,7 +94,10 @@ def _become(app: Any, order: Order) -> None:
     app.shell.starting_dir = os.getcwd()  # noqa: PTH109 - text, as IPython has it
     if session := os.environ.get("JPY_SESSION_NAME"):
         app.shell.user_ns["__session__"] = session
-    app.connection_file = split_arguments(request.argv)[0]
+    file = split_arguments(request.argv)[0]
+    app.connection_file = file
+    for part in (app, app.kernel, app.shell):
+        part.config.IPKernelApp.connection_file = file
     adopt(app, order.peer, order.preloaded)
 
 
