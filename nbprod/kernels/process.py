@@ -13,6 +13,7 @@ import struct
 import subprocess
 import threading
 import time
+import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -28,6 +29,20 @@ GRACE = 1.0
 _INFO = struct.Struct("=QQ11Ii")
 _GET_INFO = 3 << 30 | _INFO.size << 16 | 0xFF << 8 | 11
 _EXIT = 1 << 3
+
+
+#: Every one that is not closed: a fork of this process lets go of them, for as long as anybody
+#: holds a connection its process has an owner.
+_open: "weakref.WeakSet[ForkedProcess]" = weakref.WeakSet()
+
+
+def _let_go() -> None:
+    for process in list(_open):
+        process._lock = threading.RLock()  # it may be held by a thread that is not here
+        process.close()
+
+
+os.register_at_fork(after_in_child=_let_go)
 
 
 class ForkedProcess:
@@ -53,6 +68,7 @@ class ForkedProcess:
         self._is_at_end = False
         self._seen_ended: float | None = None
         self._lock = threading.RLock()
+        _open.add(self)
 
     def __del__(self) -> None:
         if hasattr(self, "_pidfd"):

@@ -3,10 +3,12 @@
 import json
 import logging
 import os
+import select
 import signal
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -163,6 +165,26 @@ def test_leaving_a_process_tells_it_so(serve: Serve) -> None:
 
     until(lambda: not Path(f"/proc/{process.pid}").exists())
     os.close(pidfd)
+
+
+def test_a_process_ends_with_its_owner_and_not_with_a_fork_of_it(serve: Serve) -> None:
+    serve("forking")
+    process = ask("stay")
+    with warnings.catch_warnings():
+        # Python 3.12 warns of forks where other tests have left idle threads.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+    if not child:
+        signal.pause()
+    pidfd = os.pidfd_open(process.pid)
+
+    assert process.poll() is None
+    process.close()
+
+    assert select.select([pidfd], [], [], 10)[0]
+    os.close(pidfd)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
 
 
 def test_no_descriptor_is_left_open_by_processes_that_ended(serve: Serve) -> None:

@@ -74,6 +74,23 @@ def test_what_is_warm_is_started_listed_used_counted_and_stopped(
     assert told(nbprod, "kernels", "list") == []
 
 
+def test_in_a_workspace_runs_are_warm_from_the_first_one(
+    nbprod: Nbprod, warm: Starts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NBPROD_WARM", "on")
+    assert nbprod("init", ".").returncode == 0
+    assert nbprod("templates", "new", "look", "--kind", "explore").returncode == 0
+    told(nbprod, "kernels", "warm")
+    before = len(warm.found())
+
+    ran = nbprod("run", "look", "-p", "sample_rows=8")
+
+    assert ran.returncode == 0, ran.stderr
+    assert {start.role for start in warm.found()[before:]} == {"command", "kernel"}
+    assert [start.reason for start in warm.found()[before:] if start.kind is StartKind.COLD] == []
+    nbprod("kernels", "stop")
+
+
 def test_people_get_tables(nbprod: Nbprod, warm: Starts) -> None:
     warmed = nbprod("kernels", "warm", "--role", "kernel")
     listed = nbprod("kernels", "list")
