@@ -31,7 +31,7 @@ from nbprod.runners.vitals import Vitals
 from nbprod.runners.watch import Ending, Watch
 
 if TYPE_CHECKING:
-    from nbprod.runners.engine import Outcome
+    from nbprod.runners.outcome import Outcome
 
 #: Exit statuses; the numbers of sysexits.h where it has one.
 DONE, UNSUCCESSFUL, IO_ERROR, ORPHANED = 0, 1, 74, 75
@@ -86,7 +86,8 @@ def execute(request: AttemptRequest, journal: Journal, watch: Watch) -> "Outcome
 
     from nbprod.notebook.injection import inject
     from nbprod.notebook.rendering import Rendering, replace_file
-    from nbprod.runners.engine import Attempt, NbprodEngine, Outcome
+    from nbprod.runners.engine import Attempt, NbprodEngine
+    from nbprod.runners.outcome import Outcome
 
     # The entry point does the same; a checkout that was not installed anew may lack it.
     papermill_engines.register("nbprod", NbprodEngine)

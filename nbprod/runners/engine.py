@@ -16,11 +16,12 @@ from nbprod.core.runs import CellError, RunStatus
 from nbprod.core.scraps import ScrapDeclaration
 from nbprod.notebook.rendering import Rendering, as_bytes
 from nbprod.notebook.scraps import check_contract, read_scraps
+from nbprod.runners.drop_in import for_papermill
 from nbprod.runners.echo import Echo, shown_progress
 from nbprod.runners.finish import run_finished
 from nbprod.runners.interim import Interim
-from nbprod.runners.kernel import KernelEnd
 from nbprod.runners.kernel_run import KernelRun
+from nbprod.runners.outcome import Outcome
 from nbprod.runners.outputs import Outputs
 from nbprod.runners.overflow import Overflow
 from nbprod.runners.plain import Plain, read_plain
@@ -28,18 +29,6 @@ from nbprod.runners.watch import Watch
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
-
-
-@dataclass(slots=True, kw_only=True)
-class Outcome:
-    """How an execution ended."""
-
-    status: RunStatus = RunStatus.RUNNING
-    reason: str = ""
-    error: CellError | None = None
-    rendering: Rendering | None = None
-    #: Ends the kernel, which outlives the run by its `atexit` handlers; its result is KERNEL_ENDED.
-    end_kernel: Callable[[], KernelEnd | None] = lambda: None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +42,7 @@ class Attempt:
     caps: OutputCaps = field(default_factory=OutputCaps)
     overflow: Overflow | None = None  #: where what the caps cut is kept
     write: Callable[[bytes], None] | None = None  #: puts the notebook somewhere, meanwhile
-    has_journal: bool = True  #: `record` keeps everything
+    is_plain: bool = False  #: no journal keeps everything, and `sys.exit(0)` is a good end
     outcome: Outcome = field(default_factory=Outcome)  #: read it afterwards
 
 
@@ -153,7 +142,7 @@ def _execute(
     rendering = outcome.rendering = outcome.rendering or Rendering(notebook)
     interim = None
     if attempt.write is not None:
-        interim = Interim(rendering, attempt.write, has_journal=attempt.has_journal)
+        interim = Interim(rendering, attempt.write, has_journal=not attempt.is_plain)
 
     def note(event: Event) -> None:
         rendering.apply(event)
@@ -169,6 +158,7 @@ def _execute(
         cell_timeout=cell_timeout,
         started=attempt.started,
         tick=lambda: None if interim is None else interim.tick(),
+        may_exit=attempt.is_plain,
         outputs=partial(Outputs, caps=attempt.caps, overflow=attempt.overflow),
         heard=heard,
     )
@@ -196,11 +186,11 @@ def _execute_plainly(
 ) -> "NotebookNode":
     """Execute under papermill alone, which gets the notebook back when the kernel has ended."""
     attempt = Attempt(
-        watch=Watch(timeout=plain.timeout),
+        watch=Watch(timeout=plain.timeout, vitals=plain.vitals()),
         caps=plain.caps,
         overflow=plain.overflow,
         write=plain.write,
-        has_journal=False,
+        is_plain=True,
     )
     outcome = attempt.outcome
     attempt.watch.start()
@@ -212,8 +202,9 @@ def _execute_plainly(
     finally:
         attempt.watch.finish()
         outcome.end_kernel()
+        attempt.watch.vitals.release()
     assert outcome.rendering is not None
-    return _for_papermill(outcome.rendering.notebook(), outcome)
+    return for_papermill(outcome, write=attempt.write)
 
 
 def _keep_interrupted(attempt: Attempt) -> None:
@@ -242,17 +233,3 @@ def _hold_to_contract(
     if fatal:
         outcome.status, outcome.reason = RunStatus.FAILED, " ".join(fatal)
         outcome.error = CellError(type="ContractBreach", message=outcome.reason)
-
-
-def _for_papermill(notebook: "NotebookNode", outcome: Outcome) -> "NotebookNode":
-    """Leave the error banner to papermill, which adds its own and then raises."""
-    from nbprod.notebook.rendering import MARKER_TAG
-
-    notebook.cells = [
-        cell for cell in notebook.cells if MARKER_TAG not in cell.metadata.get("tags", [])
-    ]
-    if outcome.error is not None and outcome.error.cell is None:
-        from papermill.exceptions import PapermillException
-
-        raise PapermillException(outcome.reason)
-    return notebook

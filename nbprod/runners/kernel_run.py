@@ -76,6 +76,7 @@ class KernelRun:
         started: Mapping[str, Any],
         cell_timeout: float | None = None,
         tick: Callable[[], float | None] = lambda: None,
+        may_exit: bool = False,
         outputs: Callable[[Callable[..., None]], Outputs] = Outputs,
         heard: Callable[[Mapping[str, Any]], None] | None = None,
     ) -> None:
@@ -86,6 +87,7 @@ class KernelRun:
         self._start_timeout = start_timeout
         self._started = started
         self._cell_timeout = cell_timeout
+        self._may_exit = may_exit  #: `sys.exit(0)` is a good end, as papermill has it
         self._client = JournalingClient(
             notebook, note=self._event, outputs=outputs(self._event), heard=heard, tick=tick
         )
@@ -218,9 +220,12 @@ class KernelRun:
         if self._watch.ending is not None:
             self._finish_cell(index, "interrupted")
             return self._ended_early(index)
-        if name == "SystemExit":
+        if name == "SystemExit" and not self._may_exit:
             return self._exited(index, f"sys.exit({value})")
         self._finish_cell(index, "error")
+        if name == "SystemExit" and value in ("", "0"):
+            reason = f"Cell {index + 1} called sys.exit({value}); the cells below it were not run."
+            return RunStatus.SUCCEEDED, reason, None
         error = CellError(
             type=name,
             message=value,
