@@ -51,6 +51,7 @@ def _start(extra: tuple[str, ...], folder: Path) -> tuple[Any, dict[str, Any]]:
         file.unlink()
     # The way of a first cell, walked once: 4 ms that its user need not wait.
     app.shell.run_cell("pass", store_history=False, silent=True)
+    children.forget_absent_folders()
     return app, connection | {name: getattr(app, name) for name in _PORTS}
 
 

@@ -15,6 +15,7 @@ import sys
 from collections.abc import Sequence
 
 from nbprod.kernels import mark, places
+from nbprod.kernels.children import disown_finalizers, forget_absent_folders
 from nbprod.kernels.log import open_log
 from nbprod.kernels.preload import Preloaded, preload
 from nbprod.kernels.safety import settle, strangers, why_unsafe
@@ -54,6 +55,8 @@ def main(argv: Sequence[str]) -> None:
         again = [*argv, "--without", json.dumps(without | spoilers)]
         program = [sys.executable, "-m", "nbprod.kernels.zygote", *again]
         os.execve(sys.executable, program, os.environ | mark.room())
+    forget_absent_folders()
+    disown_finalizers()
     gc.collect()
     # Children neither walk these objects nor write into them: their pages stay shared.
     gc.freeze()
