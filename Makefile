@@ -21,7 +21,7 @@ OFFLINE := HF_HUB_OFFLINE=1 HF_HUB_DISABLE_TELEMETRY=1 MLFLOW_DISABLE_TELEMETRY=
 # A file's tests stay together, for they share what is slow to make.
 IN_PARALLEL ?= --numprocesses logical --maxprocesses 4 --dist loadfile
 
-.PHONY: help demo test check lint bench-main bench-gates install clean
+.PHONY: help demo test check lint bench-main bench-gates install papermill-tests clean
 
 help:  ## Show these targets.
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -30,7 +30,7 @@ demo: $(VENV)/.demo  ## Run this repository's own job on real data: explore, tra
 	@# 3 says that a gate blocked the promotion and why: the demo worked.
 	@$(VENV)/bin/nbprod jobs run subject-router || [ $$? -eq 3 ]
 
-test: install $(MLFLOW_VENV)/.installed  ## Run everything that CI runs.
+test: install papermill-tests $(MLFLOW_VENV)/.installed  ## Run everything that CI runs.
 	@.ci/install-postgresql
 	@$(MAKE) --no-print-directory lint
 	$(OFFLINE) $(VENV)/bin/python -m pytest $(IN_PARALLEL) $(TESTS)
@@ -76,6 +76,16 @@ $(VENV)/.demo: $(VENV)/.base pyproject.toml
 $(VENV)/.all: $(VENV)/.base pyproject.toml
 	$(PIP) -c $(PINS) --no-build-isolation --editable '.[all,dev]'
 	@touch $(VENV)/.demo $@
+
+# papermill's own test notebooks come with its source distribution and with nothing else.
+papermill-tests: $(VENV)/papermill-tests/.unpacked  ## Fetch papermill's own test notebooks.
+
+$(VENV)/papermill-tests/.unpacked: $(VENV)/.all
+	rm -rf $(@D) && mkdir -p $(@D)
+	PIP_NO_INPUT=1 PIP_DISABLE_PIP_VERSION_CHECK=1 $(VENV)/bin/python -m pip download -qq --no-deps \
+	--no-binary papermill --no-build-isolation -d $(@D) "$$(grep '^papermill==' $(PINS))"
+	tar -xzf $(@D)/papermill-*.tar.gz -C $(@D) --strip-components=1
+	@touch $@
 
 # MLflow pins an older pandas than nbprod runs with, so its server gets an environment of its own.
 $(MLFLOW_VENV)/bin/python: | $(VENV)/bin/python
