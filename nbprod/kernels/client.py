@@ -196,7 +196,6 @@ def _fork(
         answer, received = _ask(peer, request, descriptors, key=place.key, inbox=inbox)
         match answer:
             case Forked():
-                launch.forget_tries(place.key)
                 pidfd = received[0] if received else os.pidfd_open(answer.pid)
                 return ForkedProcess(peer, inbox, answer, pidfd=pidfd, args=request.argv)
             case Refused(is_stale=True):
@@ -269,6 +268,8 @@ def _ask(
         inbox.close()
         peer.close()
         raise NotWarmError(f"its zygote's answer could not be read ({error})") from error
+    if received is not None:
+        launch.forget_tries(key)
     # None: it left between our connection and its answer, as one does that is out of date.
     return received or (Refused(reason="its zygote left without an answer", is_stale=True), [])
 

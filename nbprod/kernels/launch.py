@@ -35,6 +35,9 @@ TRIES_SECONDS = 300.0
 #: It takes 0.2, and 0.7 where five others wanted the same two cores.
 HEAD_START = 10.0
 
+#: Seconds that the log of a zygote is kept.
+KEPT_SECONDS = 7 * 86_400.0
+
 
 class NotWarmError(Exception):
     """There is no warm process, and why: start a cold one. Internal: it never reaches a user."""
@@ -62,6 +65,7 @@ def ensure_zygote(
         if is_locked(key) or not _may_try(key):
             return False
         _start(key, zygote_command(python, role=role, key=key, settings=settings), environment)
+        _sweep()
         return True
     except (RuntimeFolderError, OSError, subprocess.SubprocessError) as error:
         raise NotWarmError(f"its zygote could not be started ({error})") from error
@@ -146,6 +150,17 @@ def _start(key: str, command: list[str], environment: Mapping[str, str]) -> None
         )
     finally:
         os.close(log)
+
+
+def _sweep() -> None:
+    """Remove what zygotes have left whose packages, or versions of nbprod, are history."""
+    too_old = time.time() - KEPT_SECONDS
+    for path in runtime_folder().glob("*.log"):
+        key = path.stem
+        with contextlib.suppress(OSError):
+            if path.stat().st_mtime < too_old and not is_locked(key):
+                for left in path.parent.glob(f"{key}.*"):
+                    left.unlink()
 
 
 def _of_no_run(environment: Mapping[str, str]) -> dict[str, str]:

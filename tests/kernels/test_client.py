@@ -329,6 +329,35 @@ def test_a_zygote_that_cannot_start_is_given_up_after_some_tries(
     ]
 
 
+def test_a_zygote_that_answered_was_no_vain_try(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launch, "zygote_command", lambda *_, **__: ["/bin/false"])
+    monkeypatch.setattr(launch, "HEAD_START", 0.0)
+    for _ in range(launch.TRIES):
+        launch._may_try(key())
+    serve("refusing")
+
+    why_not()
+
+    assert launch._may_try(key())
+
+
+def test_what_zygotes_of_long_ago_left_is_removed(
+    runtime: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launch, "zygote_command", lambda *_, **__: ["/bin/true"])
+    for name, age in (("old", 8), ("young", 6)):
+        for kind in ("lock", "log", "tries"):
+            path = runtime / f"{name}.{kind}"
+            path.touch()
+            os.utime(path, (0, time.time() - age * 86_400))
+
+    why_not()
+
+    assert {path.stem for path in runtime.iterdir()} == {"young", key(), "starts"}
+
+
 def test_many_who_need_a_zygote_at_once_start_one(
     runtime: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
