@@ -33,6 +33,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}")
     parser.add_argument("--quick", action="store_true", help="small: does the program work?")
     parser.add_argument("--cases", help="of the notebooks, separated by commas")
+    parser.add_argument("--contenders", help="by their names in the JSON, separated by commas")
     parser.add_argument("--rounds", type=int, help="that count (7)")
     parser.add_argument("--seconds", type=float, help="of sustained load (600)")
     parser.add_argument("--submitters", type=int, help="runs at a time under load (2)")
@@ -45,12 +46,14 @@ def main(arguments: Sequence[str]) -> int:
         quick=given.quick,
         parts=given.parts,
         cases=given.cases.split(",") if given.cases else None,
+        contenders=given.contenders.split(",") if given.contenders else (),
         rounds=given.rounds,
         seconds=given.seconds,
         submitters=given.submitters,
         shutdowns=given.shutdowns,
     )
-    os.environ |= {"HF_HUB_OFFLINE": "1"}
+    # As nbprod sets it for its runs: then all kernels on offer here come from one zygote.
+    os.environ |= {"HF_HUB_OFFLINE": "1", "OMP_WAIT_POLICY": "PASSIVE"}
     where = machine()
     given.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=given.out) as scratch:  # on a disk; /tmp may be memory

@@ -67,7 +67,7 @@ class Look:
 
     at: float  #: seconds since the load began
     runs: int  #: finished so far
-    zygotes_bytes: int  #: private memory of the zygotes
+    zygotes_bytes: int  #: resident memory of the zygotes
     workspaces_bytes: int  #: resident memory of the processes with an open workspace
     zygotes_descriptors: int
     workspaces_descriptors: int
@@ -110,7 +110,14 @@ def sustain(
     numbers = iter(range(10**9))
     lock = threading.Lock()
     outputs: list[Path] = []
+    for number, worker in enumerate(workspace.workers, start=1):
+        # What a process does in its first run only is no load: imports, the first look at packages.
+        first = _run(worker, notebook, -number)
+        if isinstance(first, str):
+            raise ContenderError(first)
+    workspace.settle()
     zygotes = workspace.zygotes()
+    found.looks.append(_look(workspace, zygotes, at=0.0, runs=0))
     begin = time.perf_counter()
     end = begin + seconds
 
@@ -145,7 +152,8 @@ def sustain(
         _look(workspace, zygotes, at=time.perf_counter() - begin, runs=len(found.latencies))
     )
     counted = workspace.worker.ask("count", template=notebook.name)
-    found.recorded, found.starts = counted["recorded"], counted["starts"]
+    found.recorded = counted["recorded"] - len(workspace.workers)
+    found.starts = counted["starts"]
     for output in outputs:
         _note_shutdown(output, found)
     found.left = workspace.stop()
@@ -175,7 +183,7 @@ def _look(workspace: OpenWorkspace, zygotes: dict[str, int], *, at: float, runs:
     return Look(
         at=round(at, 3),
         runs=runs,
-        zygotes_bytes=sum(found.private for found in of_zygotes),
+        zygotes_bytes=sum(found.rss for found in of_zygotes),
         workspaces_bytes=sum(found.rss for found in of_workers),
         zygotes_descriptors=sum(map(descriptors, zygotes.values())),
         workspaces_descriptors=sum(map(descriptors, workers)),

@@ -28,6 +28,7 @@ class Options:
 
     parts: tuple[str, ...]
     cases: Mapping[str, Case]
+    contenders: tuple[str, ...]  #: names; none for all
     rounds: int
     seconds: float
     submitters: int
@@ -42,6 +43,7 @@ class Options:
         quick: bool,
         parts: Sequence[str] = (),
         cases: Sequence[str] | None = None,
+        contenders: Sequence[str] = (),
         rounds: int | None = None,
         seconds: float | None = None,
         submitters: int | None = None,
@@ -52,12 +54,13 @@ class Options:
         return cls(
             parts=tuple(parts) or PARTS,
             cases={name: known[name] for name in cases} if cases else known,
+            contenders=tuple(contenders),
             rounds=rounds or (1 if quick else 7),
             seconds=seconds or (3 if quick else 600),
             submitters=submitters or 2,
             shutdowns=shutdowns or (4 if quick else 500),
             is_quick=quick,
-            is_whole=not quick and not parts and not cases,
+            is_whole=not (quick or parts or cases or contenders),
         )
 
     @property
@@ -160,6 +163,8 @@ def _rounds(report: Report, folder: Path) -> None:
         everyone = list(_contenders(warm, bare, folder))
         for contender in everyone:
             stack.callback(contender.close)
+        if options.contenders:
+            everyone = [it for it in everyone if it.name in options.contenders]
         report.contenders = everyone
         if not PLOOMBER.exists():
             report.notes.append(f"ploomber-engine: not measured, there is no {PLOOMBER.name}.")
@@ -204,7 +209,7 @@ def _hold_to_speeds(report: Report, everyone: Mapping[str, Contender], folder: P
     """Add the figures of speed; profile one more run of each that does not hold."""
     for figure, speed in promises.speeds(report.rounds):
         report.figures.append(figure)
-        contender = everyone[speed.ours]
+        contender = everyone.get(speed.ours)
         if figure.holds or not isinstance(contender, InWorkspace):
             continue
         try:

@@ -21,7 +21,7 @@ from warm.contenders import (
     Writing,
     check,
 )
-from warm.processes import started_with
+from warm.processes import started_with, tree, zombies
 
 #: Caps off, as for every contender: nobody else has any.
 SETTINGS = """\
@@ -97,7 +97,7 @@ class OpenWorkspace:
             states = self.states()
             if {facts.get("role") for facts in states} != {"kernel", "command"}:
                 self.worker.ask("warm")
-            elif all(map(_is_settled, states)):
+            elif all(map(_is_settled, states)) and not zombies(tree(_pids(states))):
                 return
             if time.monotonic() > deadline:
                 raise ContenderError(f"Not settled after {seconds:.0f} s: {states}")
@@ -127,6 +127,10 @@ class OpenWorkspace:
 
     def __exit__(self, *raised: object) -> None:
         self.close()
+
+
+def _pids(states: Sequence[Mapping[str, Any]]) -> list[int]:
+    return [facts["pid"] for facts in states if "pid" in facts]
 
 
 def _is_settled(facts: Mapping[str, Any]) -> bool:
