@@ -14,6 +14,7 @@ from nbprod.core.runner import JOURNAL_FILE, LOG_FILE, AttemptRequest, AttemptRe
 from nbprod.core.runs import CellError, RunStatus
 from nbprod.runners.attempt import IO_ERROR
 from nbprod.runners.finish import finish
+from nbprod.runners.memory import OUT_OF_MEMORY, machine_kills, machine_sentence
 from nbprod.runners.processes import explain_exit
 from nbprod.runners.start import StartedAttempt, kill, start_attempt
 from nbprod.runners.watch import in_words
@@ -97,6 +98,7 @@ class _Supervision:
         self._kill_at: float | None = None
         self._timed_out = False
         self._found_full = False
+        self._killed_before = machine_kills()
         self._deadline = (
             None
             if request.timeout is None
@@ -176,6 +178,8 @@ class _Supervision:
             kind = "AttemptFailed"
             reason = f"The attempt process ended{where}, and so had the zygote that it came from."
             reason = f"{reason} See {self._request.folder / LOG_FILE}."
+        elif code == -signal.SIGKILL and machine_kills() > self._killed_before:
+            kind, reason = OUT_OF_MEMORY, machine_sentence("The attempt process", where)
         else:
             kind = "Killed" if code < 0 else "AttemptFailed"
             see = "" if code < 0 else f" See {self._request.folder / LOG_FILE}."

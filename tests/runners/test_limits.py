@@ -278,6 +278,31 @@ def test_a_kernel_that_linux_killed_for_want_of_memory_is_not_called_a_riddle(
     assert made.text(1) == result.reason
 
 
+def test_an_attempt_that_linux_killed_for_want_of_memory_says_so(
+    attempt: Make, small_group: Group
+) -> None:
+    # the cell moves its attempt into a group that has no room for it, and it dies at its next page
+    folder = small_group(2 * MB)
+    doom = f"""
+import os, time
+time.sleep(0.3)
+open({str(folder / "cgroup.procs")!r}, "w").write(str(os.getppid()))
+while True:
+    print("x" * 1_000_000, flush=True)
+    time.sleep(0.01)
+"""
+    made = attempt("1", doom)
+
+    result = made.execute()
+
+    assert result.error is not None
+    assert result.error.type == "OutOfMemory"
+    assert result.reason == (
+        "The attempt process was killed while cell 2 was running because the machine ran out of "
+        "memory."
+    )
+
+
 def test_a_kernel_that_somebody_killed_is_no_want_of_memory(attempt: Make) -> None:
     made = attempt("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)", memory_bytes=900 * MB)
 
