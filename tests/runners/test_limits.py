@@ -2,6 +2,7 @@
 
 import os
 import re
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -9,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import psutil
 import pytest
 
@@ -16,7 +18,7 @@ from nbprod.core.events import EventType
 from nbprod.core.runs import CellError, RunStatus
 from nbprod.core.usage import Usage
 from nbprod.runners.memory import machine_kills
-from tests.runners.conftest import Attempt, Make
+from tests.runners.conftest import Attempt, Make, notebook
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="read from /proc")
 
@@ -311,6 +313,32 @@ def test_a_kernel_that_somebody_killed_is_no_want_of_memory(attempt: Make) -> No
     assert result.reason == "The kernel died (killed by SIGKILL) while cell 1 was running."
     assert result.error is not None
     assert result.error.type == "KernelDied"
+
+
+def test_plain_papermill_holds_a_notebook_to_its_memory_with_our_engine(tmp_path: Path) -> None:
+    source = notebook("print('in', flush=True)" + GROW, "2")
+    front = "---\nresources: {memory: 300MB}\n---"
+    source.cells.insert(0, nbformat.v4.new_raw_cell(front))
+    source.metadata["kernelspec"] = {"name": "python3", "display_name": "", "language": "python"}
+    nbformat.write(source, tmp_path / "in.ipynb")
+
+    done = subprocess.run(
+        [sys.executable, "-m", "papermill", "in.ipynb", "out.ipynb", "--engine", "nbprod"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+    said = SENTENCE.search(done.stderr)
+    assert done.returncode != 0
+    assert said is not None, done.stderr
+    out = nbformat.read(tmp_path / "out.ipynb", as_version=4)
+    code = [cell for cell in out.cells if cell.cell_type == "code"]
+    assert [cell.metadata.nbprod.status for cell in code] == ["interrupted", "not_run"]
+    assert said[0] in str(code[0].outputs)
+    assert out.metadata.nbprod.usage["peak_rss_bytes"] > 300 * MB
 
 
 def test_a_request_with_a_limit_comes_back_from_json(attempt: Make) -> None:
