@@ -39,6 +39,8 @@ DONE, UNSUCCESSFUL, IO_ERROR, ORPHANED = 0, 1, 74, 75
 SUPERVISOR_VARIABLE = "NBPROD_SUPERVISOR"
 #: What the supervisor is woken for; the rest it finds when it looks.
 _RINGING = frozenset({EventType.RUN_STARTED, EventType.RUN_FINISHED, EventType.NOTEBOOK_WRITTEN})
+#: Characters of one output that the log gets.
+LOGGED = 10_000
 #: papermill's HDFS handler loads pyarrow and NumPy for this, 0.1 s; an attempt's files are local.
 HDFS = "pyarrow.fs"
 
@@ -229,9 +231,16 @@ def _log(event: Event) -> None:
         case EventType.RUN_FINISHED:
             logger.info("%s: %s", fields["status"], fields["reason"])
         case EventType.OUTPUT if fields["output"].get("output_type") == "stream":
-            _write_log(str(fields["output"]["text"]))
+            _write_log(_shortened(str(fields["output"]["text"])))
         case _:
             return
+
+
+def _shortened(text: str) -> str:
+    """Return what of a text the log gets: it is no third place for megabytes of output."""
+    if len(text) <= LOGGED:
+        return text
+    return f"{text[:LOGGED]}... ({len(text) - LOGGED:,} characters more are in {JOURNAL_FILE})\n"
 
 
 def _write_log(text: str) -> None:

@@ -87,3 +87,16 @@ def test_a_notebook_of_a_killed_attempt_says_what_was_cut(attempt: Make) -> None
     assert result.status is RunStatus.FAILED
     assert [status for status, _ in made.statuses()] == ["interrupted"]
     assert "Cut: stdout, 1.0 KB of 5.0 KB are above; the whole is in" in made.text(0)
+
+
+def test_large_outputs_are_written_less_than_three_times(attempt: Make) -> None:
+    cell = "print('a line of text, as logs have it, of sixty characters\\n' * 3_400)"
+    made = attempt(*[cell] * 20, caps=OutputCaps(max_bytes=None, max_count=None))
+
+    result = made.execute()
+
+    assert result.notebook is not None
+    final = result.notebook.stat().st_size
+    assert final > 4_000_000
+    files = [path for path in made.request.folder.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) < 2.5 * final
