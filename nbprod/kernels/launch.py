@@ -116,7 +116,10 @@ def _may_try(key: str) -> bool:
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
     tries = os.open(_tries_path(key), flags, 0o600)
     try:
-        fcntl.flock(tries, fcntl.LOCK_EX)  # for as long as these lines take
+        try:
+            fcntl.flock(tries, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
         moments = [float(word) for word in os.pread(tries, 4096, 0).split()]
         recent = [moment for moment in moments if 0 <= time.time() - moment < TRIES_SECONDS]
         if recent and time.time() - recent[-1] < HEAD_START:

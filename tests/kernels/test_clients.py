@@ -116,7 +116,7 @@ def test_a_tool_that_finds_no_zygote_says_once_why_its_kernel_is_cold(
 
 
 class Server:
-    """A Jupyter server, over the interface that JupyterLab uses."""
+    """JupyterLab, over the interface that its page uses."""
 
     def __init__(self, folder: Path) -> None:
         with socket.socket() as free:
@@ -135,7 +135,7 @@ class Server:
         command = [f"--ServerApp.{name}={value}" for name, value in options.items()]
         self.log = (folder / "server.log").open("w")
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "jupyter_server", *command],
+            [sys.executable, "-m", "jupyterlab", *command],
             cwd=folder,
             env=os.environ | {"JUPYTER_TOKEN": self.token, "JUPYTER_CONFIG_DIR": str(folder)},
             stdout=self.log,
@@ -209,7 +209,7 @@ def server(warm: Starts, tmp_path: Path) -> Iterator[Server]:
     started.close()
 
 
-def test_a_jupyter_server_starts_runs_interrupts_restarts_and_ends_a_kernel(
+def test_jupyterlab_starts_runs_interrupts_restarts_and_ends_a_kernel(
     server: Server, warm: Starts, tmp_path: Path
 ) -> None:
     specs = server.asks("GET", "kernelspecs")["kernelspecs"]
@@ -244,7 +244,7 @@ def test_a_jupyter_server_starts_runs_interrupts_restarts_and_ends_a_kernel(
     assert len(warm.found()) == 2
 
 
-def test_a_jupyter_server_starts_a_kernel_anew_that_died(server: Server, warm: Starts) -> None:
+def test_jupyterlab_starts_a_kernel_anew_that_died(server: Server, warm: Starts) -> None:
     kernel = server.asks("POST", "kernels", {"name": "python3-warm"})["id"]
     channels = Channels(server, kernel)
     pid = int(channels.says("import os; print(os.getpid())"))
@@ -260,7 +260,7 @@ def test_a_jupyter_server_starts_a_kernel_anew_that_died(server: Server, warm: S
     assert warm.kinds() <= WARM
 
 
-def test_kernels_of_a_server_that_is_killed_are_gone_within_a_second(
+def test_kernels_of_a_jupyterlab_that_is_killed_are_gone_within_a_second(
     server: Server, warm: Starts
 ) -> None:
     kernel = server.asks("POST", "kernels", {"name": "python3-warm"})["id"]

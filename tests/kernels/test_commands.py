@@ -91,6 +91,23 @@ def test_in_a_workspace_runs_are_warm_from_the_first_one(
     nbprod("kernels", "stop")
 
 
+def test_the_log_of_a_run_says_why_its_kernel_was_cold(
+    nbprod: Nbprod, runtime: Path, tmp_path: Path
+) -> None:
+    assert nbprod("init", ".").returncode == 0
+    assert nbprod("templates", "new", "look", "--kind", "explore").returncode == 0
+
+    ran = nbprod("run", "look", "-p", "sample_rows=8")
+
+    assert ran.returncode == 0, ran.stderr
+    (log,) = tmp_path.glob(".nbprod/runs/*/1/log.txt")
+    assert log.read_text().count("A cold kernel is used: the zygote is still importing") == 1
+    reasons = {
+        (each["role"], each["reason"]) for each in told(nbprod, "kernels", "stats")["reasons"]
+    }
+    assert ("kernel", "the zygote is still importing") in reasons
+
+
 def test_people_get_tables(nbprod: Nbprod, warm: Starts) -> None:
     warmed = nbprod("kernels", "warm", "--role", "kernel")
     listed = nbprod("kernels", "list")

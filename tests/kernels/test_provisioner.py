@@ -1,5 +1,6 @@
 """Kernels by the provisioner: forked where that changes nothing, cold with a reason elsewhere."""
 
+import asyncio
 import os
 import shutil
 import signal
@@ -10,11 +11,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import pytest
 from jupyter_client.connect import LocalPortCache, port_names
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import KernelManager
 from kernel_starts import Starts
+from nbclient import NotebookClient
 
 from nbprod.core.version import VERSION
 from nbprod.kernels import client
@@ -183,6 +186,38 @@ def test_a_killed_zygote_leaves_the_kernel_running_and_the_next_one_gets_a_new_z
     kernel.end()
     assert kernel.provisioner.process is None
     assert start().provisioner.is_warm
+
+
+def test_a_zygote_that_hangs_costs_a_bounded_wait_once_and_no_running_kernel(
+    start: Start, warm: Starts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kernel = start()
+    (zygote,) = client.states()
+    monkeypatch.setattr(client, "ANSWER_SECONDS", 1.0)
+    os.kill(zygote["pid"], signal.SIGSTOP)
+
+    begun = time.monotonic()
+    cold = start()
+
+    assert cold.provisioner.why_cold == "its zygote did not answer within 1 s"
+    assert time.monotonic() - begun < 20
+    assert kernel.says("print('alive')") == "alive"
+    until(lambda: not Path(f"/proc/{zygote['pid']}").exists())
+
+
+def test_many_kernels_start_at_once(warm: Starts, tmp_path: Path) -> None:
+    async def executed(number: int) -> str:
+        cell = nbformat.v4.new_code_cell(f"print({number} ** 2)")
+        notebook = nbformat.v4.new_notebook(cells=[cell])
+        await NotebookClient(notebook, kernel_name="python3-warm", timeout=60).async_execute()
+        return str(notebook.cells[0].outputs[0].text).strip()
+
+    async def together() -> list[str]:
+        return await asyncio.gather(*map(executed, range(6)))
+
+    assert asyncio.run(together()) == ["0", "1", "4", "9", "16", "25"]
+    assert warm.kinds() <= {StartKind.FORKED, StartKind.SPARE}
+    assert len(warm.found()) == 6
 
 
 def test_no_descriptor_and_no_port_stays_behind(start: Start, warm: Starts) -> None:
