@@ -1,10 +1,11 @@
 """Runs an IPython kernel in a fork of the zygote, as `python -m ipykernel_launcher` would."""
 
+import logging
 import os
 import socket
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any, NoReturn
 
@@ -34,7 +35,7 @@ def run_kernel(order: Order) -> NoReturn:
 
     def start() -> None:
         app = new_app()
-        app.initialize()
+        initialize(app, sys.argv[1:])
         adopt(app, order.peer, order.preloaded)
         serve(app)
 
@@ -56,6 +57,17 @@ def new_app() -> Any:
     app: Any = IPKernelApp.instance(parent_handle=1)
     app.poller = Poller()
     return app
+
+
+def initialize(app: Any, argv: Sequence[str]) -> None:
+    """Initialise it with these arguments, and leave the log handlers of imported modules alone.
+
+    To configure its own log it has logging close all handlers there are: in a cold kernel, none.
+    """
+    known = logging._handlerList[:]  # type: ignore[attr-defined]
+    logging._handlerList.clear()  # type: ignore[attr-defined]
+    app.initialize(list(argv))
+    logging._handlerList[:0] = known  # type: ignore[attr-defined]
 
 
 def serve(app: Any) -> None:

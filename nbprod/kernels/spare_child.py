@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 from nbprod.kernels import children
 from nbprod.kernels.children import Order, introduce, leave, outcome, refuse
 from nbprod.kernels.fidelity import split_arguments
-from nbprod.kernels.kernel_child import adopt, dropper, launcher, new_app, serve
+from nbprod.kernels.kernel_child import adopt, dropper, initialize, launcher, new_app, serve
 from nbprod.kernels.preload import Preloaded
 from nbprod.kernels.protocol import BadMessageError, Fork, Forked, Inbox, send
 
@@ -46,7 +46,7 @@ def _start(extra: tuple[str, ...], folder: Path) -> tuple[Any, dict[str, Any]]:
     file.write_text(json.dumps(connection), encoding="utf-8")  # its folder is private
     try:
         app = new_app()
-        app.initialize(["-f", str(file), *extra])
+        initialize(app, ["-f", str(file), *extra])
     finally:
         file.unlink()
     # The way of a first cell, walked once: 4 ms that its user need not wait.
