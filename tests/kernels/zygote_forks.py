@@ -98,6 +98,7 @@ class Forks:
             **(more or {}),
         }
         self.settings = KernelSettings(preload=preload, **settings)
+        self.may_be_spare = True
 
     def state(self) -> Mapping[str, Any]:
         """Return what the zygote says of itself; it is started if need be."""
@@ -144,7 +145,11 @@ class ForkedKernel:
         file, _ = write_connection_file(str(forks.folder / f"kernel-{time.monotonic_ns()}.json"))
         environment = {**forks.environment, **more}
         request = client.request_here(
-            "kernel", ["-f", file, *extra], environment=environment, cwd=str(cwd)
+            "kernel",
+            ["-f", file, *extra],
+            environment=environment,
+            cwd=str(cwd),
+            may_be_spare=forks.may_be_spare,
         )
         self.log = forks.folder / "kernel.log"
         with Path(os.devnull).open() as nothing, self.log.open("a") as log:
