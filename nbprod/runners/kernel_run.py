@@ -30,7 +30,9 @@ SKIP_TAGS = frozenset({"skip", "skip-execution"})
 #: Sent once to a Python kernel; nothing of it stays in the notebook's names.
 #: scrapbook's glue goes through IPython's display publisher, which %%capture replaces: scraps are
 #: let through to the real one, and captured as well. And ZeroMQ drops what exceeds 1,000 waiting
-#: messages without a word (of 20,000 displays in a loop 17,000 arrived): that limit goes.
+#: messages without a word (of 20,000 displays in a loop 17,000 arrived): that limit goes. And one
+#: kernel in 30 took its whole patience to end, because ipykernel ends the thread that sends output
+#: before the ones that wait for what they sent: these are ended first, after the user's handlers.
 PREPARE_KERNEL = f"""
 def _nbprod_prepare():
     from IPython import get_ipython
@@ -46,6 +48,14 @@ def _nbprod_prepare():
     import zmq
     thread = get_ipython().kernel.iopub_thread
     thread.schedule(lambda: thread.socket.setsockopt(zmq.SNDHWM, 0))
+    import atexit
+    app = get_ipython().kernel.parent
+    def end_threads():
+        for thread in (app.control_thread, app.shell_channel_thread):
+            if thread is not None and thread.is_alive():
+                thread.stop()
+                thread.join(10)
+    atexit.register(end_threads)
 try:
     _nbprod_prepare()
 except Exception:

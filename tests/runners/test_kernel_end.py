@@ -6,7 +6,9 @@ from nbprod.core.events import Event, EventType
 from nbprod.core.runner import JOURNAL_FILE
 from nbprod.core.runs import RunStatus
 from nbprod.notebook.journal import read_events
-from tests.runners.conftest import Attempt, Make
+from nbprod.runners.kernel_run import KernelRun
+from nbprod.runners.watch import Watch
+from tests.runners.conftest import Attempt, Make, notebook
 
 ATEXIT = """\
 import atexit, time, pathlib
@@ -68,3 +70,21 @@ def test_a_dead_kernel_is_reported_as_such(attempt: Make) -> None:
     assert result.reason == "The kernel died (exit status 3) while cell 1 was running."
     end = last_events(made)[-1].fields
     assert (end["how"], end["code"]) == ("died", 3)
+
+
+def test_no_kernel_takes_its_whole_patience_to_end() -> None:
+    """Of cold ones, 5 in 60 did: ipykernel ended its threads in the wrong order."""
+    ends = []
+    for _ in range(8):
+        run = KernelRun(
+            notebook("print(1)"),
+            kernel_name="python3",
+            note=lambda event: None,
+            watch=Watch(),
+            start_timeout=120,
+            started={},
+        )
+        run.execute()
+        ends.append(run.end_kernel())
+
+    assert [end and (end.how, end.code) for end in ends] == [("graceful", 0)] * 8
