@@ -70,7 +70,7 @@ def why_unsafe(started_by: Mapping[int, str], gpu: str) -> str:
 
 def strangers() -> list[int]:
     """Return the ids of threads that would be missed in a fork."""
-    others = threads() - {threading.main_thread().native_id}
+    others = threads() - {os.getpid()}
     return sorted(thread for thread in others if _name(thread) not in _SAFE_THREADS)
 
 
