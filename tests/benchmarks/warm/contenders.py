@@ -6,7 +6,7 @@ import selectors
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, Self
@@ -199,10 +199,12 @@ class InProcess:
         worker: Worker,
         *,
         kernel: str = "python3",
+        cwd: Path | None = None,
     ) -> None:
         self.name, self.label = name, label
         self.worker = worker
         self._kernel = kernel
+        self._cwd = cwd
 
     def run(self, case: Case, folder: Path) -> Execution:
         output = folder / f"{case.name}.{self.name}.ipynb"
@@ -211,7 +213,7 @@ class InProcess:
             "run",
             notebook=str(folder / f"{case.name}.ipynb"),
             output=str(output),
-            cwd=str(folder),
+            cwd=str(self._cwd or folder),
             kernel=self._kernel,
         )
         written = writing.since()
@@ -260,33 +262,21 @@ def _written(pid: int) -> int | None:
     return int(dict(line.split(": ") for line in lines)["wchar"])
 
 
-def peers(folder: Path) -> list[Contender]:
-    """Return everyone but nbprod; workers keep their logs in `folder`."""
-    found: list[Contender] = [
-        Script("script", "python script.py", sys.executable, "{script}"),
-        Command(
-            "papermill", "papermill (command)", BINARIES / "papermill", "{notebook}", "{output}"
-        ),
-        InProcess(
-            "papermill-in-process",
-            "papermill (in-process)",
-            Worker("papermill", environment={}, log=folder / "papermill.log"),
-        ),
-        InProcess(
-            "nbclient",
-            "nbclient (in-process)",
-            Worker("nbclient", environment={}, log=folder / "nbclient.log"),
-        ),
-        Command(
-            "nbconvert",
-            "jupyter nbconvert --execute",
-            *(BINARIES / "jupyter", "nbconvert", "--to", "notebook", "--execute"),
-            *("{notebook}", "--output", "{output}"),
-        ),
-    ]
+def peers(folder: Path) -> Iterator[Contender]:
+    """Yield everyone but nbprod; workers keep their logs in `folder`."""
+    files = ("{notebook}", "{output}")
+    yield Script("script", "python script.py", sys.executable, "{script}")
+    yield Command("papermill", "papermill (command)", BINARIES / "papermill", *files)
+    for name, label in (("papermill", "papermill-in-process"), ("nbclient", "nbclient")):
+        worker = Worker(name, environment={}, log=folder / f"{name}.log")
+        yield InProcess(label, f"{name} (in-process)", worker)
+    yield Command(
+        "nbconvert",
+        "jupyter nbconvert --execute",
+        *(BINARIES / "jupyter", "nbconvert", "--to", "notebook", "--execute"),
+        *("{notebook}", "--output", "{output}"),
+    )
     if PLOOMBER.exists():
         # Its telemetry would ask the network; nothing here may.
         quiet = {"PLOOMBER_STATS_ENABLED": "false", "PLOOMBER_VERSION_CHECK_DISABLED": "true"}
-        words = (PLOOMBER, "{notebook}", "{output}")
-        found.append(Command("ploomber", "ploomber-engine", *words, environment=quiet))
-    return found
+        yield Command("ploomber", "ploomber-engine", PLOOMBER, *files, environment=quiet)

@@ -14,7 +14,7 @@ from figures import table as table_of_figures
 from warm import chart, load, promises, shutdowns, spares
 from warm.cases import Case, cases, quick_cases
 from warm.contenders import PLOOMBER, Contender, ContenderError, InProcess, Worker, peers
-from warm.profiles import text_of
+from warm.profiles import of_attempt, text_of
 from warm.rounds import Rounds, table
 from warm.rounds import measure as measure_rounds
 from warm.workspaces import InWorkspace, OpenWorkspace, RunCommand
@@ -160,11 +160,11 @@ def _rounds(report: Report, folder: Path) -> None:
         bare = stack.enter_context(
             OpenWorkspace(folder / "on-demand", spares=0, preload=options.preload)
         )
-        everyone = list(_contenders(warm, bare, folder))
-        for contender in everyone:
+        everyone: list[Contender] = []
+        for contender in _contenders(warm, bare, folder):
             stack.callback(contender.close)
-        if options.contenders:
-            everyone = [it for it in everyone if it.name in options.contenders]
+            if not options.contenders or contender.name in options.contenders:
+                everyone.append(contender)
         report.contenders = everyone
         if not PLOOMBER.exists():
             report.notes.append(f"ploomber-engine: not measured, there is no {PLOOMBER.name}.")
@@ -183,15 +183,8 @@ def _rounds(report: Report, folder: Path) -> None:
             settle=settle,
             say=_say,
         )
-        _hold_to_speeds(report, {it.name: it for it in everyone}, folder)
-    executions = options.rounds + 1
-    report.figures += [
-        *promises.each_cell(report.rounds),
-        *promises.writing(report.rounds),
-        promises.same_outputs(
-            report.rounds, executions=executions * len(everyone) * len(options.cases)
-        ),
-    ]
+        _judge(report, {it.name: it for it in everyone}, folder)
+    report.figures.append(promises.same_outputs(report.rounds))
     report.notes += report.rounds.wrong
 
 
@@ -201,24 +194,32 @@ def _contenders(warm: OpenWorkspace, bare: OpenWorkspace, folder: Path) -> Itera
     yield InWorkspace(promises.SPARES, "nbprod, with spares", warm)
     yield InWorkspace(promises.ON_DEMAND, "nbprod, on demand", bare)
     yield RunCommand(promises.COMMAND, "nbprod run (command)", warm)
-    yield InProcess(promises.ONCE, "nbclient in a spare", once, kernel="python3-warm")
+    # In the workspace's folder, so that its settings hold and its zygote serves.
+    yield InProcess(
+        promises.ONCE, "nbclient in a spare", once, kernel="python3-warm", cwd=warm.folder
+    )
     yield from peers(folder)
 
 
-def _hold_to_speeds(report: Report, everyone: Mapping[str, Contender], folder: Path) -> None:
-    """Add the figures of speed; profile one more run of each that does not hold."""
-    for figure, speed in promises.speeds(report.rounds):
+def _judge(report: Report, everyone: Mapping[str, Contender], folder: Path) -> None:
+    """Add the figures; profile one more run of each that does not hold."""
+    for judged in promises.judge(report.rounds):
+        figure = judged.figure
         report.figures.append(figure)
-        contender = everyone.get(speed.ours)
+        contender = everyone.get(judged.contender)
         if figure.holds or not isinstance(contender, InWorkspace):
             continue
         try:
-            profiled = contender.run(report.options.cases[speed.case], folder, profile=True)
+            answer = contender.run(report.options.cases[judged.case], folder, profile=True).answer
         except ContenderError as error:
             report.notes.append(f"{figure.name}: no profile, {error}")
             continue
-        median = text_of(report.rounds.middle(speed.case, speed.ours).answer)
-        report.profiles[figure.name] = f"{median}\n\nProfiled:\n\n{text_of(profiled.answer)}"
+        median = report.rounds.middle(judged.case, judged.contender).answer
+        again = of_attempt(answer, contender.workspace.environment)
+        report.profiles[figure.name] = (
+            f"{text_of(median)}\n\nits supervisor:\n{answer['profile']}\n\n"
+            f"its attempt, done over again:\n{again}"
+        )
 
 
 def _memory(report: Report, folder: Path) -> None:

@@ -48,8 +48,26 @@ SPEEDS = (
 _PEERS = {PAPERMILL: "papermill in-process", "papermill": "papermill as a command"}
 
 
-def speeds(rounds: Rounds) -> Iterator[tuple[Figure, Speed]]:
-    """Yield what was measured of each promised speed, with what was promised."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """A figure, and the executions that it is about."""
+
+    figure: Figure
+    case: str
+    contender: str
+
+
+def judge(rounds: Rounds) -> Iterator[Judged]:
+    """Yield every figure that follows from executions, with whose they are."""
+    yield from speeds(rounds)
+    for figure in each_cell(rounds):
+        yield Judged(figure=figure, case="cells200", contender=SPARES)
+    for figure in writing(rounds):
+        yield Judged(figure=figure, case="outputs", contender=SPARES)
+
+
+def speeds(rounds: Rounds) -> Iterator[Judged]:
+    """Yield what was measured of each promised speed."""
     for speed in SPEEDS:
         ours = rounds.median(speed.case, speed.ours)
         peer = rounds.median(speed.case, speed.peer)
@@ -61,16 +79,14 @@ def speeds(rounds: Rounds) -> Iterator[tuple[Figure, Speed]]:
         if speed.under is not None:
             goal += f", under {speed.under * 1000:.0f} ms"
             holds = holds and ours < speed.under
-        yield (
-            Figure(
-                name=speed.name,
-                ratio=f"{ratio:.1f} x faster than {_PEERS[speed.peer]}",
-                measured=f"{ours * 1000:.0f} ms; {in_seconds(peer)} s",
-                goal=goal,
-                holds=holds,
-            ),
-            speed,
+        figure = Figure(
+            name=speed.name,
+            ratio=f"{ratio:.1f} x faster than {_PEERS[speed.peer]}",
+            measured=f"{ours * 1000:.0f} ms; {in_seconds(peer)} s",
+            goal=goal,
+            holds=holds,
         )
+        yield Judged(figure=figure, case=speed.case, contender=speed.ours)
 
 
 def each_cell(rounds: Rounds, *, cells: int = 200) -> Iterator[Figure]:
@@ -117,11 +133,11 @@ def _megabytes(rounds: Rounds, case: str, contender: str) -> str:
     return f"{sorted(written)[len(written) // 2] / 1e6:,.0f} MB"
 
 
-def same_outputs(rounds: Rounds, *, executions: int) -> Figure:
+def same_outputs(rounds: Rounds) -> Figure:
     """Return whether every contender's notebook held what the cells print, caps off."""
     return Figure(
         name="outputs, compared after every execution",
-        measured=f"{executions - len(rounds.wrong):,} of {executions:,} as printed",
+        measured=f"{rounds.executions - len(rounds.wrong):,} of {rounds.executions:,} as they should be",
         goal="all the same",
         holds=not rounds.wrong,
     )

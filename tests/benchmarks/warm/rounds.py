@@ -29,6 +29,7 @@ class Rounds:
     """All executions, and what went wrong."""
 
     samples: list[Sample] = field(default_factory=list)
+    executions: int = 0  #: all, those included that do not count
     wrong: list[str] = field(default_factory=list)  #: a sentence each
 
     def median(self, case: str, contender: str) -> float | None:
@@ -83,6 +84,7 @@ def measure(
                 settle()
                 os.sync()
                 gc.collect()
+                found.executions += 1
                 try:
                     execution = contender.run(case, folder)
                 except ContenderError as error:

@@ -115,16 +115,14 @@ def workspace(folder: str) -> dict[str, Act]:
 
 
 def _profiled(act: Callable[[], Answer]) -> Answer:
-    """Return the answer with the 25 functions that its own thread spent most time in or under."""
+    """Return the answer with the functions that its own thread spent most time in or under."""
     import cProfile
-    import io
-    import pstats
+
+    from warm.profiles import top
 
     profile = cProfile.Profile()
     answer = profile.runcall(act)
-    text = io.StringIO()
-    pstats.Stats(profile, stream=text).sort_stats("cumulative").print_stats(25)
-    return answer | {"profile": text.getvalue()}
+    return answer | {"profile": top(profile, by="cumulative")}
 
 
 KINDS: dict[str, Callable[..., dict[str, Act]]] = {

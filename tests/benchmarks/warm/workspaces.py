@@ -143,10 +143,10 @@ class InWorkspace:
 
     def __init__(self, name: str, label: str, workspace: OpenWorkspace) -> None:
         self.name, self.label = name, label
-        self._workspace = workspace
+        self.workspace = workspace
 
     def run(self, case: Case, folder: Path, *, profile: bool = False) -> Execution:
-        workspace = self._workspace
+        workspace = self.workspace
         notebook = case.write(workspace.folder)
         writing = Writing([workspace.worker.pid, *workspace.zygotes().values()])
         answer = workspace.worker.ask("run", notebook=str(notebook), profile=profile)
