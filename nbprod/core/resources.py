@@ -21,6 +21,15 @@ class Resources:
     memory_bytes: int | None = None
     timeout: timedelta | None = None  #: of the whole run
 
+    def over(self, other: "Resources") -> "Resources":
+        """Return these, and where they leave something open, what `other` says of it."""
+        return Resources(
+            gpus=other.gpus if self.gpus == Gpus() else self.gpus,
+            cpus=other.cpus if self.cpus is None else self.cpus,
+            memory_bytes=other.memory_bytes if self.memory_bytes is None else self.memory_bytes,
+            timeout=other.timeout if self.timeout is None else self.timeout,
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gpu:

@@ -186,6 +186,7 @@ class _Execution:
                 name: resolve(value, self.look_up) for name, value in step.parameters.items()
             },
             progress=lambda event: self.progress.on_event(step, event),
+            resources=step.resources.over(self.plan.job.resources),
             job_run=self.job_run.id,
             step=step.id,
         )

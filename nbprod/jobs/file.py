@@ -33,7 +33,7 @@ class Step:
     parameters: Mapping[str, JSON] = field(default_factory=dict)  #: references not yet resolved
     candidate: str = ""  #: `from`: the run step whose model wants to be promoted
     evidence: str = ""  #: the run step that scored it; "" takes the latest that did
-    resources: Resources = field(default_factory=Resources)
+    resources: Resources = field(default_factory=Resources)  #: over the template's; of a run step
     position: int = 0  #: from 0
     line: int | None = None  #: of the file, from 1
 
@@ -49,9 +49,7 @@ class JobFile:
     steps: tuple[Step, ...]
     schedule: JSON = None  #: when it is due; accepted, not acted on yet
     on: JSON = None  #: which events start it; accepted, not acted on yet
-    resources: Resources = field(
-        default_factory=Resources
-    )  #: of each run step; accepted, not acted on yet
+    resources: Resources = field(default_factory=Resources)  #: of each run step that says none
 
     def step(self, id_: str) -> Step | None:
         """Return the step of that id, or None."""

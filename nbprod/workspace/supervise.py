@@ -16,7 +16,7 @@ from nbprod.core.events import Event
 from nbprod.core.ids import redrawn
 from nbprod.core.outputs import OutputCaps
 from nbprod.core.plugins import installed
-from nbprod.core.resources import Gpus
+from nbprod.core.resources import Gpus, Resources
 from nbprod.core.runner import (
     OUTPUTS_FOLDER,
     AttemptRequest,
@@ -81,6 +81,7 @@ class Supervisor:
         run: Run,
         template: "Template",
         *,
+        resources: Resources,
         injected: str,
         kernel: str = "",
         cwd: Path,
@@ -98,7 +99,7 @@ class Supervisor:
         cancel, is_final = threading.Event(), threading.Event()
         with cancelled_by_signals(cancel) as interrupted, ExitStack() as held:
             try:
-                gpus = self._take_devices(run, template)
+                gpus = self._take_devices(run, template, resources)
                 if gpus:
                     held.callback(self.store.gpus.release, run.id, run.fence)
                 beats = beating(
@@ -109,7 +110,12 @@ class Supervisor:
                 )
                 held.enter_context(beats)
                 request = self._prepare(run, template, injected=injected, cwd=cwd, gpus=gpus)
-                request = replace(request, kernel=kernel)
+                request = replace(
+                    request,
+                    kernel=kernel,
+                    timeout=resources.timeout,
+                    memory_bytes=resources.memory_bytes,
+                )
                 result = self._attempt(run, request, on_event, cancel)
             except BaseException as error:
                 self._give_up(run, error)
@@ -134,13 +140,17 @@ class Supervisor:
             except RunExistsError:
                 run = replace(run, id=redrawn(run.id))
 
-    def _take_devices(self, run: Run, template: "Template") -> "tuple[Gpu, ...]":
+    def _take_devices(
+        self, run: Run, template: "Template", resources: Resources
+    ) -> "tuple[Gpu, ...]":
         from nbprod.runners.gpus import inventory
 
         # A notebook without front matter says nothing of what it needs: as in JupyterLab, it may
         # have a GPU, one if there is one. A template that asks for none gets none.
         says_nothing = template.front_matter == type(template.front_matter)()
-        wanted = Gpus(preferred=1) if says_nothing else template.front_matter.resources.gpus
+        wanted = resources.gpus
+        if says_nothing and wanted == Gpus():
+            wanted = Gpus(preferred=1)
         if not (wanted.required or wanted.preferred):
             return ()
         here = inventory()
@@ -184,8 +194,6 @@ class Supervisor:
             cwd=cwd,
             workspace=self.root,
             environment=kernel_variables() | environment(gpus),
-            timeout=template.front_matter.resources.timeout,
-            memory_bytes=template.front_matter.resources.memory_bytes,
             contract=tuple(template.front_matter.scraps),
             caps=self.caps.with_limits(template.front_matter.outputs),
             artifacts=self.artifacts.url,

@@ -14,6 +14,7 @@ from nbprod.core.errors import WorkspaceNotFoundError
 from nbprod.core.events import Event
 from nbprod.core.ids import new_id
 from nbprod.core.json import JSON
+from nbprod.core.resources import Resources
 from nbprod.core.runs import Run, RunStatus
 from nbprod.workspace import lineage as lineages
 from nbprod.workspace.inputs import is_model_reference, resolve
@@ -134,6 +135,7 @@ class Workspace:
         progress: OnEvent | None = None,
         allow_unknown: bool = False,
         kernel: str = "",
+        resources: Resources | None = None,
         job_run: str | None = None,
         step: str | None = None,
     ) -> RunRecord:
@@ -145,9 +147,11 @@ class Workspace:
             template: name of a template, or path of a notebook.
             parameters: by name; the rest take the template's defaults.
             mode: `Mode.TEXT` coerces text as the command line does; strict by default.
-            progress: called with each journal event as it happens.
+            progress: called with each journal event as it happens; `nbprod.Live` makes sense of
+                them: `progress=nbprod.Live(print)`.
             allow_unknown: accept parameters the template does not have, as papermill does.
             kernel: name of a Jupyter kernel to run in, instead of the notebook's own.
+            resources: what it needs and may use, where that is not as the template says.
             job_run: id of the job run this belongs to.
             step: the step of that job run.
 
@@ -200,6 +204,7 @@ class Workspace:
         final = supervisor.execute(
             run,
             found,
+            resources=(resources or Resources()).over(found.front_matter.resources),
             injected=bound.source,
             kernel=kernel,
             cwd=self._kernel_folder(found),

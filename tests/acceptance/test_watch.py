@@ -246,7 +246,7 @@ def test_runs_show_says_what_was_used(team: Cli) -> None:
     assert "peak_gpu_bytes" in shown["usage"]
 
 
-@pytest.mark.parametrize("limit", ["memory: 300MB", "timeout: 4s"])
+@pytest.mark.parametrize("limit", ["memory: 300MB", "timeout: 8s"])
 def test_a_limit_of_the_template_ends_its_run(team: Cli, limit: str) -> None:
     grow = (
         "held = []\nwhile True:\n    held.append(bytes(range(250)) * 80_000)\n    time.sleep(0.01)"
@@ -272,7 +272,7 @@ def test_a_limit_of_the_template_ends_its_run(team: Cli, limit: str) -> None:
     else:
         assert run["error"]["type"] == "TimedOut"
         assert run["reason"] == (
-            "The run took longer than its timeout of 4 s; it ended while cell 3 was running."
+            "The run took longer than its timeout of 8 s; it ended while cell 3 was running."
         )
     assert processes_of(team.folder) == []
     assert [event["type"] for event in journal(team.folder)].count("run_finished") == 1

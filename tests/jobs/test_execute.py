@@ -172,6 +172,26 @@ steps:
     ]
 
 
+def test_what_a_step_may_use_is_the_steps_then_the_jobs_then_the_templates(
+    workspace: Workspace,
+) -> None:
+    job = job_from(
+        workspace,
+        """\
+job: limited
+resources: {timeout: 3s}
+steps:
+  - {id: quick, run: look, resources: {timeout: 10m}, parameters: {seconds: 3.5}}
+  - {id: slow, run: look, parameters: {seconds: 600}}
+""",
+    )
+
+    outcome = run_job(workspace, job)
+
+    assert statuses(outcome) == {"quick": "succeeded", "slow": "failed"}
+    assert outcome.steps[1].reason.startswith("The run took longer than its timeout of 3 s;")
+
+
 def test_a_table_in_a_notebook_cannot_be_a_parameter(workspace: Workspace) -> None:
     job = job_from(
         workspace,
