@@ -18,6 +18,7 @@ from nbprod.core.runner import JOURNAL_FILE
 from nbprod.core.runs import RunStatus
 from nbprod.kernels import client
 from nbprod.notebook.journal import read_events
+from nbprod.runners.kernel import Kernel
 from tests.runners.conftest import Attempt, Make, notebook
 
 
@@ -27,6 +28,12 @@ def runtime() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="nbprod-"))  # a socket's path has 107 bytes at most
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NBPROD_RUNTIME_DIR", str(folder))
+        patch.setenv("NBPROD_PRELOAD", "")
+        patch.setenv("NBPROD_WARM", "wait")
+        first = Kernel("python3")
+        first.launch()  # and with it the zygote, which takes its time
+        first.end(patience=5)
+        patch.setenv("NBPROD_WARM", "off")
         yield folder
         client.stop()
     shutil.rmtree(folder, ignore_errors=True)  # zygotes clean up in it, too
@@ -35,7 +42,6 @@ def runtime() -> Iterator[Path]:
 @pytest.fixture
 def warm(runtime: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("NBPROD_WARM", "wait")
-    monkeypatch.setenv("NBPROD_PRELOAD", "")
     return runtime
 
 
@@ -86,7 +92,7 @@ def test_the_death_of_a_forked_kernel_is_explained(
 
 @pytest.mark.usefixtures("warm")
 def test_a_forked_kernel_is_interrupted_at_the_runs_timeout(attempt: Make) -> None:
-    made = attempt("import time; time.sleep(600)", "2", timeout=timedelta(seconds=2))
+    made = attempt("import time; time.sleep(600)", "2", timeout=timedelta(seconds=4))
 
     result = made.execute()
 
