@@ -96,7 +96,8 @@ def _record() -> None:
     """Put this start on the ledger: the client, who has no time, leaves that to us."""
     command = Path("/proc/self/cmdline").read_bytes().decode(errors="replace").split("\0")
     key = command[command.index("--key") + 1] if "--key" in command else ""
-    start = Start(t=now(), role="command", key=key, kind=StartKind.FORKED, owner=owner())
+    kind = StartKind.SPARE if children.was_spare() else StartKind.FORKED
+    start = Start(t=now(), role="command", key=key, kind=kind, owner=owner())
     record(places.runtime_folder(), start)
 
 

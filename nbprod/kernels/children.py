@@ -60,6 +60,7 @@ class _Owner:
 
     peer: socket.socket | None = None
     is_released = False
+    is_spare = False  #: this process was there before it was asked for
 
 
 def owner() -> int | None:
@@ -68,6 +69,11 @@ def owner() -> int | None:
     It becomes readable, at its end, when the owner is gone. Not to be closed, nor made blocking.
     """
     return None if _Owner.peer is None else _Owner.peer.fileno()
+
+
+def was_spare() -> bool:
+    """Say whether this process was there before anybody asked for it."""
+    return _Owner.is_spare
 
 
 def done(code: int) -> None:
@@ -82,15 +88,17 @@ def done(code: int) -> None:
         send(_Owner.peer, Done(code=code))
 
 
-def become(order: Order, argv0: str) -> None:
+def become(order: Order, argv0: str, *, is_spare: bool = False) -> None:
     """Make this process what a cold one would be at its start, and tell the client.
 
-    Ends the process, with the reason sent, when it cannot be.
+    A spare has begun before it was asked for. Ends the process, with the reason sent, when it
+    cannot be what it should.
     """
     request = order.request
     order.peer.settimeout(PATIENCE)
     try:
-        os.setsid()
+        if not is_spare:
+            os.setsid()
         _signals_by_default()
         _count_threads_anew()
         _take_stdio(order.descriptors)
@@ -101,7 +109,9 @@ def become(order: Order, argv0: str) -> None:
     settle_in(request, order.preloaded, argv0)
     take_owner(order.peer)
     because = order.not_spare_because
-    introduce(order.peer, Forked(pid=os.getpid(), not_spare_because=because))
+    _Owner.is_spare = is_spare
+    forked = Forked(pid=os.getpid(), is_spare=is_spare, not_spare_because=because)
+    introduce(order.peer, forked)
 
 
 def begin_unasked() -> None:
@@ -219,9 +229,9 @@ def disown_finalizers() -> None:
         finalizer.atexit = False
 
 
-def run_command(order: Order) -> NoReturn:
+def run_command(order: Order, *, is_spare: bool = False) -> NoReturn:
     """Call the function that was asked for as a process of its own."""
-    become(order, order.request.target)
+    become(order, order.request.target, is_spare=is_spare)
     fresh_main("")
     hand_streams(order.preloaded)
     module, _, function = order.request.target.partition(":")

@@ -45,8 +45,8 @@ from nbprod.kernels.protocol import (
 )
 from nbprod.kernels.safety import fork, threads, why_unsafe
 from nbprod.kernels.settings import KernelSettings
-from nbprod.kernels.spare_child import run_spare
-from nbprod.kernels.spares import Spare, Spares
+from nbprod.kernels.spare_child import run_spare, run_spare_command
+from nbprod.kernels.spares import USUAL_EXTRA, Spare, Spares
 from nbprod.kernels.staleness import Snapshot
 from nbprod.kernels.usage import memory
 
@@ -98,8 +98,9 @@ class Zygote:
         self._offspring = Offspring()
         self._folder = places.runtime_folder()
         self._spares = Spares(
-            limit=settings.spares if role == KERNEL else 0,
+            limit=settings.spares,
             memory_limit_bytes=settings.spare_memory_bytes,
+            extra=USUAL_EXTRA if role == KERNEL else (),
         )
         self._is_leaving = self._is_terminated = False
         self._selector = selectors.DefaultSelector()
@@ -181,10 +182,9 @@ class Zygote:
         self._used = time.monotonic()
         refusal, reason = self._why_not(request, descriptors), ""
         if refusal is None:
-            if request.target == KERNEL_TARGET:
-                reason = self._lend(peer, request, descriptors)
-                if reason is LENT:
-                    return None
+            reason = self._lend(peer, request, descriptors)
+            if reason is LENT:
+                return None
             try:
                 pid = fork()
             except OSError as error:
@@ -211,9 +211,11 @@ class Zygote:
         """Give a spare to the client; return why not, if not."""
         if not request.may_be_spare or not self._spares.limit:
             return ""
-        if reason := why_not_spare(request):
-            return reason
-        _, extra = split_arguments(request.argv)
+        extra: tuple[str, ...] = ()
+        if self.role == KERNEL:
+            if reason := why_not_spare(request):
+                return reason
+            _, extra = split_arguments(request.argv)
         while spare := self._spares.take(extra, time.monotonic()):
             self._selector.unregister(spare.control)
             try:
@@ -238,7 +240,9 @@ class Zygote:
         """Fork a spare if one is due."""
         if self._is_leaving or self._unsafe or not self._spares.is_due(time.monotonic()):
             return None
-        if self._snapshot.why_stale() or own_configuration(os.environ):
+        if self._snapshot.why_stale():
+            return None
+        if self.role == KERNEL and own_configuration(os.environ):
             return None
         mine, its = socket.socketpair()
         try:
@@ -252,10 +256,12 @@ class Zygote:
             mine.close()
             self.close(its)
             extra, folder, preloaded = self._spares.extra, self._folder, self.preloaded
+            if self.role != KERNEL:
+                return lambda: run_spare_command(its, preloaded=preloaded)
             return lambda: run_spare(its, extra=extra, folder=folder, preloaded=preloaded)
         its.close()
         spare = self._spares.add(pid, mine)
-        self._offspring.add(pid, None)
+        self._offspring.add(pid, None, ends_with_owner=self.role == KERNEL)
         self._selector.register(mine, selectors.EVENT_READ, partial(self._on_spare, spare))
         return None
 

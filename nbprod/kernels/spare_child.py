@@ -32,10 +32,18 @@ def run_spare(
     children.fresh_main(launcher())
     app, connection = _start(extra, folder)
     send(control, Forked(pid=os.getpid(), is_spare=True, connection_info=connection))
-    order = _wait(control, preloaded)
+    order = wait_to_be_lent(control, preloaded)
     _become(app, order)
     introduce(order.peer, Forked(pid=os.getpid(), is_spare=True, connection_info=connection))
     leave(outcome(partial(serve, app)), drop=drop)
+
+
+def run_spare_command(control: socket.socket, *, preloaded: Preloaded) -> NoReturn:
+    """Be there before a command is asked for: what is left to do then takes 2 ms, a fork 15."""
+    children.begin_unasked()
+    send(control, Forked(pid=os.getpid(), is_spare=True))
+    order = wait_to_be_lent(control, preloaded)
+    children.run_command(order, is_spare=True)
 
 
 def _start(extra: tuple[str, ...], folder: Path) -> tuple[Any, dict[str, Any]]:
@@ -55,8 +63,8 @@ def _start(extra: tuple[str, ...], folder: Path) -> tuple[Any, dict[str, Any]]:
     return app, connection | {name: getattr(app, name) for name in _PORTS}
 
 
-def _wait(control: socket.socket, preloaded: Preloaded) -> Order:
-    """Return what this kernel is lent for; leave, without a trace, if it never is."""
+def wait_to_be_lent(control: socket.socket, preloaded: Preloaded) -> Order:
+    """Return what this process is lent for; leave, without a trace, if it never is."""
     inbox = Inbox(control)
     waiting = select.poll()
     waiting.register(control, select.POLLIN)

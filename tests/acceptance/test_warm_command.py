@@ -168,7 +168,9 @@ def test_commands_and_attempts_are_forked_and_on_the_ledger(team: Cli, runtime: 
 
     wait_for(lambda: len(starts(runtime)) == before + 2, "both starts are on the ledger")
     new = starts(runtime)[before:]
-    assert [(start["kind"], start["reason"]) for start in new] == [("forked", "")] * 2
+    assert {start["kind"] for start in new} <= {"forked", "spare"}
+    owners = sorted(start["owner"].split()[0] for start in new)
+    assert owners == ["nbprod.cli.served:main"] * 2  # the command asked for the attempt
 
 
 def test_a_run_gets_variables_folder_and_mask_of_the_one_who_asked(
@@ -428,6 +430,16 @@ def test_a_zygote_leaves_when_nobody_needs_it(tmp_path: Path) -> None:
     wait_for(lambda: not zygotes(folder), "it has left")
     assert list(folder.glob("*.sock")) == []
     shutil.rmtree(folder)
+
+
+def test_a_command_is_there_before_it_is_asked_for(team: Cli, runtime: Path) -> None:
+    def is_lent() -> bool:
+        before = len(starts(runtime))
+        team.ok("runs", "list")
+        wait_for(lambda: len(starts(runtime)) > before, "the start is on the ledger")
+        return any(start["kind"] == "spare" for start in starts(runtime)[before:])
+
+    wait_for(is_lent, "a command that a spare carries out")
 
 
 def test_streams_that_are_closed_are_no_obstacle(team: Cli) -> None:
