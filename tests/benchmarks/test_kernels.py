@@ -180,7 +180,7 @@ def test_one_wrong_output_of_anyone_is_said() -> None:
 
     figure = same_outputs(found)
 
-    assert (figure.measured, figure.holds) == ("7 of 8 as they should be", False)
+    assert (figure.measured, figure.holds) == ("7 of 8 right", False)
 
 
 def test_the_table_has_a_contender_a_row_and_leaves_out_what_was_not_measured() -> None:

@@ -137,7 +137,7 @@ def same_outputs(rounds: Rounds) -> Figure:
     """Return whether every contender's notebook held what the cells print, caps off."""
     return Figure(
         name="outputs, compared after every execution",
-        measured=f"{rounds.executions - len(rounds.wrong):,} of {rounds.executions:,} as they should be",
+        measured=f"{rounds.executions - len(rounds.wrong):,} of {rounds.executions:,} right",
         goal="all the same",
         holds=not rounds.wrong,
     )
