@@ -22,7 +22,7 @@ import json
 import os
 import socket
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeAlias
 
 #: The target of a `Fork` that asks for an IPython kernel. Others are `package.module:function`,
@@ -134,7 +134,9 @@ def send(peer: socket.socket, message: Message, descriptors: Sequence[int] = ())
     Raises:
         OSError: the other end is gone, or the socket's own timeout passed.
     """
-    line = memoryview(json.dumps({"kind": message.kind} | asdict(message)).encode() + b"\n")
+    # Not asdict: it would copy every variable of an environment.
+    fields = {name: getattr(message, name) for name in message.__slots__}
+    line = memoryview(json.dumps({"kind": message.kind} | fields).encode() + b"\n")
     if descriptors:
         sent = socket.send_fds(peer, [line], list(descriptors))
         line = line[sent:]

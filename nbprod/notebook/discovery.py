@@ -4,6 +4,8 @@ import logging
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 from nbprod.core.errors.notebook import UnknownTemplateError
@@ -52,7 +54,7 @@ def find_templates(folder: Path | None) -> dict[str, Found]:
             found.setdefault(name, Found(name=name, path=path, origin=Origin.WORKSPACE))
     entries = sorted(installed(GROUP).items(), key=lambda entry: (entry[0] == _BUILTIN, entry[0]))
     for key, entry in entries:
-        package = entry.dist.name if entry.dist else ""
+        package = _package(entry)
         origin = Origin.BUILTIN if key == _BUILTIN else Origin.PACKAGE
         try:
             source = Path(entry.load()())
@@ -62,6 +64,12 @@ def find_templates(folder: Path | None) -> dict[str, Found]:
         for name, path in _files(source):
             found.setdefault(name, Found(name=name, path=path, origin=origin, package=package))
     return dict(sorted(found.items()))
+
+
+@lru_cache(maxsize=64)
+def _package(entry: EntryPoint) -> str:
+    # Read out of the package's METADATA, which takes a millisecond.
+    return entry.dist.name if entry.dist else ""
 
 
 def find_template(name_or_path: str, *, folder: Path | None, cwd: Path) -> Template:
