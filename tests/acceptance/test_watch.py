@@ -1,9 +1,15 @@
 """`nbprod runs watch`, from another process than the one that runs."""
 
+import fcntl
 import json
+import os
+import pty
 import signal
+import struct
+import subprocess
+import termios
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +19,7 @@ import nbprod
 from nbprod.core.events import Event
 from nbprod.core.runs import RunStatus
 from tests.acceptance.conftest import (
+    NBPROD,
     Cli,
     cells_started,
     journal,
@@ -23,7 +30,6 @@ from tests.acceptance.conftest import (
 )
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Iterator
 
 #: Goes on as soon as a file is there: no test depends on how long anything takes.
@@ -221,6 +227,41 @@ def test_in_python_a_run_of_another_process_is_watched_as_ones_own(team: Cli) ->
     kinds = {"run_started", "cell_started", "progress", "cell_finished", "run_finished"}
     assert kinds <= {event.type.value for event in events} & {event.type.value for event in own}
     assert mine.status is RunStatus.SUCCEEDED
+
+
+def test_on_a_terminal_the_view_has_cell_training_and_last_line(team: Cli) -> None:
+    path = slow(team)
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
+    process = team.start("run", path, "--quiet")
+    wait_for(lambda: cells_started(team.folder) == 2, "the second cell")
+    environment = {**os.environ, "TERM": "xterm"}
+    environment = {key: text for key, text in environment.items() if key != "NO_COLOR"}
+    watch = subprocess.Popen(
+        [str(NBPROD), "runs", "watch", "latest"],
+        cwd=team.folder,
+        env=environment,
+        stdin=theirs,
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+        text=True,
+    )
+    os.close(theirs)
+    seen = ""
+    while "in it" not in seen:
+        seen += os.read(ours, 10_000).decode()
+    (team.folder / "go").touch()
+    with suppress(OSError):  # what Linux says when the other end is closed
+        while True:
+            seen += os.read(ours, 10_000).decode()
+    os.close(ours)
+    out, _ = watch.communicate(timeout=60)
+    process.communicate(timeout=60)
+
+    assert (watch.returncode, process.returncode) == (0, 0)
+    for part in ("notebooks/slow.ipynb", "cell 2 of 2", "training", "step 3 of 9 loss 0.5"):
+        assert part in seen
+    assert "succeeded" in out
 
 
 def test_runs_show_says_what_was_used(team: Cli) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from nbprod.runners.family import Family, look
 from nbprod.runners.gpu_memory import GpuMemory
+from nbprod.runners.gpus import inventory
 from nbprod.runners.usage import Meter
 from tests.runners.worker import Worker
 
@@ -264,6 +265,24 @@ def test_without_a_driver_nothing_is_said_of_gpus(worker: Worker) -> None:
     total = meter.total()
     assert total is not None
     assert total.peak_gpu_bytes is None
+
+
+def test_on_a_real_gpu_what_is_allocated_is_seen(worker: Worker) -> None:
+    found = inventory()
+    if not found:
+        pytest.skip("this machine has no GPU")
+    if worker.does("import torch; answer = torch.cuda.is_available()") != "True":
+        pytest.skip("torch cannot use the GPU")
+    meter = Meter(worker.pid, gpus=GpuMemory([found[0].uuid]))
+    meter.sample()
+
+    meter.cell_started()
+    worker.does("x = torch.ones(250_000_000, device='cuda:0'); torch.cuda.synchronize()")
+    used = meter.cell_finished()
+
+    assert used is not None
+    assert used.peak_gpu_bytes is not None
+    assert 1_000 * MB <= used.peak_gpu_bytes < 3_000 * MB  # CUDA's own context is some of it
 
 
 def test_a_meter_tells_the_peak_on_gpus_by_cell(
