@@ -5,6 +5,7 @@ process; the attempt watches for its supervisor; and every process an attempt st
 folder in its environment, so that one which left its session and its parent is found as well.
 """
 
+import contextlib
 import ctypes
 import logging
 import os
@@ -45,15 +46,22 @@ def death_pact() -> Callable[[], None]:
 
 def members(folder: Path) -> list[psutil.Process]:
     """Return the processes that carry the attempt's folder in their environment, but for us."""
-    wanted, own = str(folder), os.getpid()
+    mark = f"{RUN_FOLDER_VARIABLE}={folder}".encode(errors="surrogateescape")
     found = []
-    for process in psutil.process_iter():
-        try:
-            if process.pid != own and process.environ().get(RUN_FOLDER_VARIABLE) == wanted:
-                found.append(process)
-        except (psutil.Error, OSError):
-            continue  # another user's, or gone in the meantime
+    for pid in psutil.pids():
+        # Not psutil's environ(), which makes a dictionary of each: 10 times as long.
+        if pid != os.getpid() and mark in _environment(pid).split(b"\0"):
+            with contextlib.suppress(psutil.Error):  # gone in the meantime
+                found.append(psutil.Process(pid))
     return found
+
+
+def _environment(pid: int) -> bytes:
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:  # noqa: PTH123
+            return file.read()
+    except OSError:
+        return b""  # another user's, or gone in the meantime
 
 
 def end_all(folder: Path, *, patience: float = 3.0) -> list[int]:
