@@ -85,13 +85,16 @@ def serve(listener: socket.socket, mode: str) -> None:
             case Fork(), _ if mode == "stale":
                 send(peer, Refused(reason="a module changed", is_stale=True))
             case Fork() as request, descriptors:
+                told, tell = os.pipe()
                 pid = os.fork()
                 if not pid:
+                    os.read(told, 1)  # it speaks after us
                     run(request, peer, descriptors)
                     os._exit(1)
                 pidfd = os.pidfd_open(pid)
                 send(peer, Forked(pid=pid), [pidfd])
-                for descriptor in (*descriptors, pidfd):
+                os.write(tell, b"!")
+                for descriptor in (*descriptors, pidfd, told, tell):
                     os.close(descriptor)
                 running[pid] = peer
 

@@ -214,8 +214,12 @@ def test_starts_stand_in_the_ledger(serve: Serve, runtime: Path) -> None:
 
 
 def test_a_refusal_is_the_reason_is_said_once_and_stands_in_the_ledger(
-    serve: Serve, runtime: Path, caplog: pytest.LogCaptureFixture
+    serve: Serve,
+    runtime: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("nbprod.kernels.starts._said", set())
     serve("refusing")
     reason = "somemodule started a thread"
 

@@ -176,28 +176,41 @@ class Channels:
             f"ws://{server.address}/api/kernels/{kernel}/channels?token={server.token}", timeout=60
         )
 
-    def send(self, code: str) -> str:
+    def send(self, kind: str, **content: object) -> str:
         request = secrets.token_hex(8)
-        content = {"code": code, "silent": False, "store_history": True, "allow_stdin": False}
-        header = {"msg_id": request, "msg_type": "execute_request", "version": "5.3"}
+        header = {"msg_id": request, "msg_type": kind, "version": "5.3"}
         header |= {"username": "", "session": request}
         message = {"header": header, "parent_header": {}, "metadata": {}, "content": content}
         self.socket.send(json.dumps(message | {"channel": "shell", "buffers": []}))
         return request
 
+    def execute(self, code: str) -> str:
+        return self.send("execute_request", code=code, silent=False, store_history=True)
+
+    def ready(self) -> None:
+        """Wait until what the kernel publishes arrives: a new one's first words reach nobody."""
+        self.socket.settimeout(1)
+        for _ in range(60):
+            try:
+                list(self.messages(self.send("kernel_info_request")))
+                break
+            except websocket.WebSocketTimeoutException:
+                continue
+        self.socket.settimeout(60)
+
     def messages(self, request: str) -> Iterator[dict[str, Any]]:
         """Yield what the kernel says about a request, until it has replied and is idle."""
-        missing = {"execute_reply", "idle"}
+        missing = {"reply", "idle"}
         while missing:
             message = json.loads(self.socket.recv())
             if message["parent_header"].get("msg_id") != request:
                 continue
-            missing.discard(message["msg_type"])
+            missing.discard(message["msg_type"].rpartition("_")[2])
             missing.discard(message["content"].get("execution_state"))
             yield message
 
     def says(self, code: str) -> str:
-        found = self.messages(self.send(code))
+        found = self.messages(self.execute(code))
         texts = [item["content"]["text"] for item in found if item["msg_type"] == "stream"]
         return "".join(texts).strip()
 
@@ -220,7 +233,7 @@ def test_jupyterlab_starts_runs_interrupts_restarts_and_ends_a_kernel(
     pid = int(channels.says("import os; print(os.getpid())"))
     assert channels.says("print(os.getcwd())") == str(tmp_path)
 
-    request = channels.send("import time\nprint('begun', flush=True)\ntime.sleep(60)")
+    request = channels.execute("import time\nprint('begun', flush=True)\ntime.sleep(60)")
     replies = []
     for message in channels.messages(request):
         if message["msg_type"] == "stream":
@@ -231,6 +244,7 @@ def test_jupyterlab_starts_runs_interrupts_restarts_and_ends_a_kernel(
 
     channels.says("kept = 1")
     server.asks("POST", f"kernels/{kernel}/restart")
+    channels.ready()
     assert channels.says("print('kept' in globals())") == "False"
     again = int(channels.says("import os; print(os.getpid())"))
     assert again != pid
@@ -249,11 +263,12 @@ def test_jupyterlab_starts_a_kernel_anew_that_died(server: Server, warm: Starts)
     channels = Channels(server, kernel)
     pid = int(channels.says("import os; print(os.getpid())"))
 
-    channels.send("os._exit(3)")
+    channels.execute("os._exit(3)")
     deadline = time.monotonic() + 60
     while len(warm.found()) < 2:
         assert time.monotonic() < deadline
         time.sleep(0.05)  # the server looks for dead kernels every three seconds
+    channels.ready()
 
     assert int(channels.says("import os; print(os.getpid())")) != pid
     channels.socket.close()

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -176,7 +176,7 @@ def test_a_killed_zygote_leaves_the_kernel_running_and_the_next_one_gets_a_new_z
     start: Start, warm: Starts
 ) -> None:
     kernel = start()
-    (zygote,) = client.states()
+    zygote = zygote_of(kernel)
 
     os.kill(zygote["pid"], signal.SIGKILL)
     until(lambda: not Path(f"/proc/{zygote['pid']}").exists())
@@ -192,7 +192,7 @@ def test_a_zygote_that_hangs_costs_a_bounded_wait_once_and_no_running_kernel(
     start: Start, warm: Starts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kernel = start()
-    (zygote,) = client.states()
+    zygote = zygote_of(kernel)
     monkeypatch.setattr(client, "ANSWER_SECONDS", 1.0)
     os.kill(zygote["pid"], signal.SIGSTOP)
 
@@ -232,8 +232,7 @@ def test_no_descriptor_and_no_port_stays_behind(start: Start, warm: Starts) -> N
 
 
 def test_spares_are_lent_once_each_with_ports_of_their_own(start: Start, warm: Starts) -> None:
-    start().end()
-    until(lambda: client.states()[0]["spares"]["count"] > 0, seconds=60)
+    wait_for_spare(start)
 
     first, second = start(), start()
 
@@ -247,8 +246,7 @@ def test_spares_are_lent_once_each_with_ports_of_their_own(start: Start, warm: S
 def test_encrypted_kernels_and_ports_that_were_chosen_take_no_spare(
     start: Start, warm: Starts
 ) -> None:
-    start().end()
-    until(lambda: client.states()[0]["spares"]["count"] > 0, seconds=60)
+    wait_for_spare(start)
     before = len(warm.found())
 
     encrypted = start(manager=KernelManager(transport_encryption="required"))
@@ -289,6 +287,26 @@ def test_waiting_for_a_kernel_that_dies_ends_with_it(start: Start, warm: Starts)
 
     with pytest.raises(RuntimeError, match="Kernel died before replying to kernel_info"):
         kernel.client.wait_for_ready(timeout=60)
+
+
+def zygote_of(kernel: Kernel) -> Mapping[str, Any]:
+    """Return what the zygote says of itself that has forked a kernel."""
+    pid = kernel.provisioner.pid
+    (zygote,) = [facts for facts in client.states() if pid in facts.get("kernels", ())]
+    return zygote
+
+
+def wait_for_spare(start: Start) -> None:
+    """Have a zygote that has been of use, and so keeps a kernel ahead of need."""
+    kernel = start()
+    key = zygote_of(kernel)["key"]
+    kernel.end()
+
+    def has_spare() -> bool:
+        (zygote,) = [facts for facts in client.states() if facts["key"] == key]
+        return bool(zygote["spares"]["count"])
+
+    until(has_spare, seconds=60)
 
 
 def reason_of(kernel: Kernel, warm: Starts) -> str:
