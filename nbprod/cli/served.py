@@ -52,9 +52,6 @@ def _prepare() -> None:
     nbformat.validate(nbformat.v4.new_notebook())
     # Before its first kernel it goes through every installed package for provisioners, 17 ms.
     importlib.import_module("jupyter_client.provisioning").KernelProvisionerFactory.instance()
-    # Reads the entry points of every package, 30 ms.
-    provisioning = importlib.import_module("jupyter_client.provisioning")
-    provisioning.KernelProvisionerFactory.instance()
     for group in _GROUPS:
         for entry in installed(group).values():
             if entry.value.startswith("nbprod."):
