@@ -196,10 +196,11 @@ def reseed(preloaded: Preloaded) -> None:
     random.seed()
     for generator in preloaded.generators:
         generator.seed()
-    numpy = sys.modules.get("numpy")
+    # Not from sys.modules, where they may be hidden by now.
+    numpy = preloaded.modules.get("numpy")
     if numpy is not None:
         numpy.random.seed()
-    torch = sys.modules.get("torch")
+    torch = preloaded.modules.get("torch")
     if torch is not None and hasattr(torch, "default_generator"):
         # Not torch.seed(): that would queue a seed for GPUs, which a cold process does not.
         torch.default_generator.seed()

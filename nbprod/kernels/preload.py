@@ -77,6 +77,7 @@ class Preloaded:
     gpu: str = ""  #: the module whose import opened a GPU
     spoilers: dict[str, str] = field(default_factory=dict)  #: modules to go without, and why
     variables: dict[str, str] = field(default_factory=dict)  #: set by modules as they were imported
+    modules: dict[str, Any] = field(default_factory=dict)  #: those that draw numbers by chance
     temporary: str = ""  #: the folder for temporary files that they found
     streams: dict[str, Any] = field(default_factory=dict)  #: sys.stdout and sys.stderr of then
 
@@ -124,6 +125,7 @@ def preload(
     found.variables = {
         name: value for name, value in os.environ.items() if before.get(name) != value
     }
+    found.modules = {name: sys.modules[name] for name in ("numpy", "torch") if name in sys.modules}
     found.temporary = tempfile.gettempdir()
     return found
 
