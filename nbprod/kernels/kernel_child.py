@@ -21,6 +21,7 @@ from nbprod.kernels.children import (
     watch_owner,
 )
 from nbprod.kernels.preload import Preloaded
+from nbprod.kernels.veil import Veil
 
 #: Seconds that a thread may take to end which only has to send a few bytes.
 LONGEST_END = 10.0
@@ -33,13 +34,15 @@ def run_kernel(order: Order) -> NoReturn:
     become(order, launcher())
     fresh_main(launcher())
 
+    drop = dropper()
+    hide(order.preloaded)
+
     def start() -> None:
         app = new_app()
         initialize(app, sys.argv[1:])
         adopt(app, order.peer, order.preloaded)
         serve(app)
 
-    drop = dropper(frozenset(sys.modules))
     leave(outcome(start), drop=drop)
 
 
@@ -135,8 +138,20 @@ class Poller(threading.Thread):
         os._exit(ORPHANED)
 
 
-def dropper(known: frozenset[str]) -> Callable[[], None]:
-    """Return what lets go of the user's objects, so that they are finalised: files, for one."""
+def hide(preloaded: Preloaded) -> Veil:
+    """Hide from the notebook what it has not imported."""
+    veil = Veil(preloaded)
+    veil.draw()
+    veil.note_variables()
+    return veil
+
+
+def dropper() -> Callable[[], None]:
+    """Return what lets go of the user's objects, so that they are finalised: files, for one.
+
+    To be called while everything is to be seen that was imported ahead.
+    """
+    known = frozenset(sys.modules)
 
     def drop() -> None:
         from IPython.core.interactiveshell import InteractiveShell

@@ -9,6 +9,9 @@ from typing import Any, TypeAlias
 #: Events of a shell, each with what is to be called then.
 Callbacks: TypeAlias = list[tuple[str, Callable[..., Any]]]
 
+#: What ipykernel sets MPLBACKEND to, where it is not set.
+INLINE = "module://matplotlib_inline.backend_inline"
+
 
 @contextlib.contextmanager
 def as_in_a_notebook(callbacks: Callbacks) -> Iterator[None]:
@@ -21,7 +24,7 @@ def as_in_a_notebook(callbacks: Callbacks) -> Iterator[None]:
 
     backend = os.environ.get("MPLBACKEND")
     # Read by matplotlib at import; ipykernel sets it before any cell.
-    os.environ["MPLBACKEND"] = backend or "module://matplotlib_inline.backend_inline"
+    os.environ["MPLBACKEND"] = backend or INLINE
     shell = _stand_in(callbacks)
     names = {"get_ipython": lambda: shell, "__IPYTHON__": True}
     InteractiveShell._instance = shell

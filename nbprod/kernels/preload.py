@@ -4,6 +4,7 @@ What a list names and this environment has not, or what fails, is skipped: a for
 itself, as a cold process does.
 """
 
+import builtins
 import contextlib
 import gc
 import importlib
@@ -77,6 +78,9 @@ class Preloaded:
     gpu: str = ""  #: the module whose import opened a GPU
     spoilers: dict[str, str] = field(default_factory=dict)  #: modules to go without, and why
     variables: dict[str, str] = field(default_factory=dict)  #: set by modules as they were imported
+    late: dict[str, dict[str, str]] = field(default_factory=dict)  #: those of the list, by package
+    finders: dict[str, list[Any]] = field(default_factory=dict)  #: put on sys.meta_path, by package
+    imports: dict[str, set[str]] = field(default_factory=dict)  #: which package imports which
     modules: dict[str, Any] = field(default_factory=dict)  #: those that draw numbers by chance
     temporary: str = ""  #: the folder for temporary files that they found
     streams: dict[str, Any] = field(default_factory=dict)  #: sys.stdout and sys.stderr of then
@@ -110,7 +114,7 @@ def preload(
             _import_all(KERNEL_LAUNCHER, found, note)
             _import_all(KERNEL_STACK, found, note)
             found.launcher = frozenset(sys.modules)
-            with as_in_a_notebook(found.callbacks):
+            with as_in_a_notebook(found.callbacks), _recorded_imports(found.imports):
                 if modules is None:
                     modules = [name for name in USUAL if _is_installed(name)]
                 _import_all(modules, found, note, skipped)
@@ -122,9 +126,8 @@ def preload(
             _import_all(COMMANDS, found, note)
     gc.enable()
     note.finish()
-    found.variables = {
-        name: value for name, value in os.environ.items() if before.get(name) != value
-    }
+    late = {name for variables in found.late.values() for name in variables}
+    found.variables = {name: os.environ[name] for name in _set_since(before) if name not in late}
     found.modules = {name: sys.modules[name] for name in ("numpy", "torch") if name in sys.modules}
     found.temporary = tempfile.gettempdir()
     return found
@@ -142,6 +145,7 @@ def _import_all(
             continue
         note.begin(name)
         before, begun, written = threads(), time.perf_counter(), _written()
+        variables, finders = dict(os.environ), list(sys.meta_path)
         signal.alarm(LONGEST_IMPORT)
         try:
             importlib.import_module(name)
@@ -154,8 +158,19 @@ def _import_all(
             signal.alarm(0)
         found.seconds[name] = round(time.perf_counter() - begun, 4)
         found.started_by |= dict.fromkeys(threads() - before, name)
+        if skipped is not None:
+            package = name.partition(".")[0]
+            found.late.setdefault(package, {}).update(
+                {name: os.environ[name] for name in _set_since(variables)}
+            )
+            added = [finder for finder in sys.meta_path if finder not in finders]
+            found.finders.setdefault(package, []).extend(added)
         if not found.gpu and gpu_devices():
             found.gpu = name
+
+
+def _set_since(before: Mapping[str, str]) -> list[str]:
+    return [name for name, value in os.environ.items() if before.get(name) != value]
 
 
 def _fail(found: Preloaded, name: str, reason: str) -> None:
@@ -197,3 +212,27 @@ def _recorded_generators(found: Preloaded) -> Iterator[None]:
         yield
     finally:
         random.Random.seed = original  # type: ignore[method-assign]
+
+
+@contextlib.contextmanager
+def _recorded_imports(imports: dict[str, set[str]]) -> Iterator[None]:
+    """Note which package imports which."""
+    original = builtins.__import__
+
+    def recording(
+        name: str,
+        globals: Any = None,  # noqa: A002 - __import__'s own names
+        locals: Any = None,  # noqa: A002
+        fromlist: Any = (),
+        level: int = 0,
+    ) -> Any:
+        importer = str((globals or {}).get("__name__", "")).partition(".")[0]
+        if importer and not level:
+            imports.setdefault(importer, set()).add(name.partition(".")[0])
+        return original(name, globals, locals, fromlist, level)
+
+    builtins.__import__ = recording
+    try:
+        yield
+    finally:
+        builtins.__import__ = original

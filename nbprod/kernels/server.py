@@ -49,6 +49,7 @@ from nbprod.kernels.spare_child import run_spare, run_spare_command
 from nbprod.kernels.spares import USUAL_EXTRA, Spare, Spares
 from nbprod.kernels.staleness import Snapshot
 from nbprod.kernels.usage import memory
+from nbprod.kernels.veil import Veil
 
 logger = logging.getLogger("nbprod.kernels.zygote")
 
@@ -92,6 +93,8 @@ class Zygote:
             for name, why in preloaded.failures.items():
                 self._unsafe = f"{name} could not be imported ({why})"
         self._names = preloaded.names()
+        veil = Veil(preloaded)
+        self._kernel_names = sorted(set(self._names) - veil.packages())
         self._refused: dict[str, int] = {}
         self._counts = {"forked": 0, "lent": 0}
         self._waiting: dict[socket.socket, tuple[Inbox, float]] = {}
@@ -289,8 +292,12 @@ class Zygote:
         self._unsafe = self._unsafe or why_unsafe(self.preloaded.started_by, self.preloaded.gpu)
         if self._unsafe:
             return Refused(reason=self._unsafe)
-        if self.role == KERNEL and (reason := why_not_forked(request, self._names)):
-            return Refused(reason=reason)
+        if self.role == KERNEL:
+            # In a kernel what is imported ahead is hidden, and gives way.
+            is_kernel = request.target == KERNEL_TARGET
+            names = self._kernel_names if is_kernel else self._names
+            if reason := why_not_forked(request, names):
+                return Refused(reason=reason)
         return None
 
     def _child(self, order: Order) -> Child:

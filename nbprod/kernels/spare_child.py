@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 from nbprod.kernels import children
 from nbprod.kernels.children import Order, introduce, leave, outcome, refuse
 from nbprod.kernels.fidelity import split_arguments
-from nbprod.kernels.kernel_child import adopt, dropper, initialize, launcher, new_app, serve
+from nbprod.kernels.kernel_child import adopt, dropper, hide, initialize, launcher, new_app, serve
 from nbprod.kernels.preload import Preloaded
 from nbprod.kernels.protocol import BadMessageError, Fork, Forked, Inbox, send
 
@@ -27,13 +27,14 @@ def run_spare(
 
     `control` is the zygote's end of the matter: its end is ours.
     """
-    drop = dropper(frozenset(sys.modules))
+    drop, veil = dropper(), hide(preloaded)
     children.begin_unasked()
     children.fresh_main(launcher())
     app, connection = _start(extra, folder)
     send(control, Forked(pid=os.getpid(), is_spare=True, connection_info=connection))
     order = wait_to_be_lent(control, preloaded)
     _become(app, order)
+    veil.note_variables()
     introduce(order.peer, Forked(pid=os.getpid(), is_spare=True, connection_info=connection))
     leave(outcome(partial(serve, app)), drop=drop)
 
