@@ -122,6 +122,15 @@ class Template:
 
         return whole_notebook(_raw(self.path, self.content, where=str(self.path)))
 
+    def snapshot(self) -> bytes:
+        """Return the same notebook as the content of a file, without loading nbformat for it."""
+        from nbprod.notebook.document import completed
+
+        raw = completed(_raw(self.path, self.content, where=str(self.path)))
+        text = json.dumps(raw, ensure_ascii=False, indent=1, sort_keys=True)
+        # Lone surrogates, from escapes in the file, are valid only as escapes.
+        return text.encode("utf-8", "backslashreplace") + b"\n"
+
 
 def load_template(path: Path, *, name: str | None = None) -> Template:
     """Return the template in the file at `path`, read but not executed.

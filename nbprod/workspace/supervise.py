@@ -176,13 +176,15 @@ class Supervisor:
         cwd: Path,
         gpus: "tuple[Gpu, ...]",
     ) -> AttemptRequest:
-        from nbprod.notebook.rendering import write_notebook
         from nbprod.runners.gpus import environment
 
         folder = self.root / run.folder
         folder.mkdir(parents=True, exist_ok=True)
         snapshot = folder / SNAPSHOT_FILE
-        write_notebook(template.notebook(), snapshot)
+        # Not synced: a machine that stops now has forgotten the run as well.
+        unfinished = snapshot.with_suffix(".part")
+        unfinished.write_bytes(template.snapshot())
+        unfinished.replace(snapshot)
         return AttemptRequest(
             run=run.id,
             template=run.template,

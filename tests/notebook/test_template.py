@@ -3,6 +3,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
@@ -10,6 +11,7 @@ import pytest
 
 from nbprod.core.errors import FrontMatterError, ParametersCellError, UnreadableTemplateError
 from nbprod.notebook.binding import Mode
+from nbprod.notebook.document import MINOR
 from nbprod.notebook.front_matter import FrontMatter, Kind
 from nbprod.notebook.template import Origin, load_template
 from tests.notebook.conftest import FRONT_MATTER, GOOD, PARAMETERS, MakeNotebook
@@ -124,6 +126,50 @@ def test_what_tools_leave_out_is_filled_in_for_execution(tmp_path: Path) -> None
 
     nbformat.validate(found)
     assert found.cells[0].source == "a\nb"
+
+
+def _bare(path: Path) -> None:
+    path.write_text('{"nbformat": 4, "cells": [{"cell_type": "code", "source": ["a\\n", "b"]}]}')
+
+
+def _surrogate(path: Path) -> None:
+    cell = {"cell_type": "markdown", "metadata": {}, "source": "a \udc80 b", "id": "x"}
+    path.write_text(json.dumps({"nbformat": 4, "nbformat_minor": 5, "cells": [cell]}))
+
+
+def _percent(path: Path) -> None:
+    path.write_text(PERCENT)
+
+
+@pytest.mark.parametrize(
+    ("name", "write"), [("a.ipynb", _bare), ("b.ipynb", _surrogate), ("c.py", _percent)]
+)
+def test_a_snapshot_is_the_same_notebook_as_a_file(
+    tmp_path: Path, name: str, write: Callable[[Path], None]
+) -> None:
+    write(tmp_path / name)
+    template = load_template(tmp_path / name)
+    snapshot = tmp_path / "snapshot.ipynb"
+
+    snapshot.write_bytes(template.snapshot())
+
+    assert nbformat.read(snapshot, as_version=4) == template.notebook()
+    assert template.snapshot() == template.snapshot()
+
+
+def test_a_snapshot_is_made_without_loading_nbformat(make_notebook: MakeNotebook) -> None:
+    path = make_notebook(GOOD, nbformat_minor=4)
+    code = (
+        "import sys; from pathlib import Path; from nbprod.notebook.template import load_template;"
+        "load_template(Path(sys.argv[1])).snapshot(); print('nbformat' in sys.modules)"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", code, path], capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout == "False\n"
+    assert nbformat.v4.nbformat_minor == MINOR
 
 
 def test_a_percent_script_is_the_same_template(tmp_path: Path, make_notebook: MakeNotebook) -> None:
