@@ -71,6 +71,10 @@ def initialize(app: Any, argv: Sequence[str]) -> None:
     logging._handlerList.clear()  # type: ignore[attr-defined]
     app.initialize(list(argv))
     logging._handlerList[:0] = known  # type: ignore[attr-defined]
+    if "pydevd" in sys.modules:
+        # It makes one to try something on, when a cold kernel imports it, about here; and names of
+        # threads are counted, and shown when they fail.
+        threading.Thread()
 
 
 def serve(app: Any) -> None:
