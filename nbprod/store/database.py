@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import sqlalchemy as sa
 
-from nbprod.store.engine import WRITES
+from nbprod.store.engine import SYNCED, WRITES
 from nbprod.store.expressions import db_now
 
 
@@ -25,11 +25,12 @@ class Database:
                 yield connection
 
     @contextmanager
-    def write(self) -> Iterator[sa.Connection]:
+    def write(self, *, is_synced: bool = True) -> Iterator[sa.Connection]:
         """Be the only writer until the block ends: all of it is committed, or nothing.
 
         What is read inside cannot change before the commit. Keep it to milliseconds, and never
-        copy a file or wait for a process in it.
+        copy a file or wait for a process in it. With `is_synced` it is on the disk afterwards;
+        without, a machine that stops in this moment may forget it, but never a part of it.
 
         Raises:
             StoreBusyError: another writer did not end in time.
@@ -37,7 +38,7 @@ class Database:
             ReadOnlyError: the store may not be written.
         """
         with self.engine.connect() as connection:
-            connection = connection.execution_options(**{WRITES: True})
+            connection = connection.execution_options(**{WRITES: True, SYNCED: is_synced})
             with connection.begin():
                 yield connection
 
@@ -50,7 +51,7 @@ class Database:
         if self.engine.dialect.name == "postgresql":
             with self.engine.begin() as connection:
                 return int(connection.execute(statement).rowcount)
-        with self.write() as connection:
+        with self.write(is_synced=False) as connection:
             return int(connection.execute(statement).rowcount)
 
     def now(self, connection: sa.Connection) -> float:

@@ -56,12 +56,12 @@ class Runs:
 
         With an `owner` (host/pid/token) it is claimed in the same transaction: running, at
         fence 1, in the foreground, until `lease` has passed without a heartbeat. Without, it
-        is queued.
+        is queued, and on the disk.
 
         Raises:
             RunExistsError: the id is taken.
         """
-        with self._database.write() as connection:
+        with self._database.write(is_synced=owner is None) as connection:
             if connection.scalar(sa.select(t.runs.c.id).where(t.runs.c.id == run.id)):
                 raise RunExistsError(run.id)
             now = self._database.now(connection)
@@ -102,7 +102,7 @@ class Runs:
         Raises:
             StaleFenceError: the run is no longer at that fence.
         """
-        with self._database.write() as connection:
+        with self._database.write(is_synced=False) as connection:
             changes: dict[str, Any] = {"folder": plain(folder)}
             _move(connection, run_id, fence, changes)
             connection.execute(

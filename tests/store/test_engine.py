@@ -182,3 +182,15 @@ def test_a_postgresql_writer_that_stopped_in_the_middle_loses_its_lock(
     assert raised.value.why == (
         "It ended a transaction that had stood still, so that others could write."
     )
+
+
+def test_a_commit_waits_for_the_disk_unless_it_need_not(store: Store) -> None:
+    is_sqlite = store.engine.dialect.name == "sqlite"
+    ask = "PRAGMA synchronous" if is_sqlite else "SHOW synchronous_commit"
+    found = []
+
+    for is_synced in (False, True, False, True):
+        with store.database.write(is_synced=is_synced) as connection:
+            found.append(connection.exec_driver_sql(ask).scalar())
+
+    assert found == ([1, 2, 1, 2] if is_sqlite else ["off", "on", "off", "on"])
