@@ -101,6 +101,7 @@ class Veil:
 
     def reveal(self, package: str) -> None:
         """Put a package, and all that it imports, where an import would have put it."""
+        changed = self._changed()
         for name in self._needed(package):
             modules = self._hidden.pop(name, None)
             if modules is None:
@@ -109,7 +110,7 @@ class Veil:
             for variable, value in self._preloaded.late.get(name, {}).items():
                 os.environ.setdefault(variable, value)
             sys.meta_path.extend(self._preloaded.finders.get(name, ()))
-            _tell(name, modules.get(name), self._changed())
+            _tell(name, modules.get(name), changed)
         if not self._hidden:
             PathFinder.find_spec = self._original  # type: ignore[method-assign]
 
@@ -132,10 +133,11 @@ class Veil:
 
     def _drop_outdated(self) -> None:
         """Forget what would be another thing if it were imported with the variables of now."""
+        changed = self._changed()
         readers = {
             reader
             for start, reader in READERS.items()
-            if any(name.startswith(start) for name in self._changed())
+            if any(name.startswith(start) for name in changed)
         }
         if not readers:
             return
