@@ -139,7 +139,8 @@ def test_a_misspelt_key_is_refused_because_it_would_silently_do_nothing() -> Non
         ("scraps:\n  a: {required: 1}", "line 3: required is true or false, not 1."),
         ("scraps:\n  a: {higher_is_better: up}", "line 3: higher_is_better is true or false, "
          "not 'up'."),
-        ("outputs: few", "line 2: outputs is a mapping, such as {max_bytes: 1MB, max_count: 1000}."),
+        ("outputs: few", "line 2: outputs is a mapping, such as "
+         "{max_bytes: 1MB, max_count: 1000}."),
         ("outputs:\n  max_bytes: lots", "line 3: outputs.max_bytes is a size such as 1MB, or none, "
          "not 'lots'."),
         ("outputs: {max_count: 0}", "line 2: outputs.max_count is a whole number, or none, not 0."),
