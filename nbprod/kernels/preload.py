@@ -61,6 +61,8 @@ USUAL = (
 )
 #: What commands and attempts need; strings, because this room is below those.
 COMMANDS = ("nbprod.cli.served",)
+#: Has torch ask the driver's management library, which a fork survives, for the number of GPUs.
+ASK_NVML = "PYTORCH_NVML_BASED_CUDA_CHECK"
 #: Seconds that one import may take before it ends the zygote, which then starts without it.
 LONGEST_IMPORT = 300
 
@@ -115,9 +117,13 @@ def preload(
             _import_all(KERNEL_STACK, found, note)
             found.launcher = frozenset(sys.modules)
             with as_in_a_notebook(found.callbacks), _recorded_imports(found.imports):
+                # Who asks whether there is a GPU shall not initialise it by that.
+                os.environ[ASK_NVML] = os.environ.get(ASK_NVML, "1")
                 if modules is None:
                     modules = [name for name in USUAL if _is_installed(name)]
                 _import_all(modules, found, note, skipped)
+                if ASK_NVML not in before:
+                    del os.environ[ASK_NVML]
             # It configures the shell that it finds at import: each kernel does that itself.
             for name in [name for name in sys.modules if name.startswith("matplotlib_inline.")]:
                 del sys.modules[name]

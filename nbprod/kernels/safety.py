@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 _TASKS = Path("/proc/self/task")
-#: Device files of GPUs: an open one means that a driver was initialised. (Whether a library says
-#: so itself tells less: `torch.cuda.is_available` alone spoils every fork.)
-_GPUS = ("/dev/nvidia", "/dev/kfd", "/dev/dri/render")
+#: Device files that computing on a GPU opens, and looking at it (NVML, nvidia-smi) does not. An open
+#: one tells more than a library does: `torch.cuda.is_available` alone may spoil every fork.
+_GPUS = ("/dev/nvidia-uvm", "/dev/kfd")
 #: pyarrow's allocator; it stops its thread for a fork and starts it anew on both sides.
 _SAFE_THREADS = ("jemalloc_bg_thd", "jemalloc_bg_th")
 
@@ -75,7 +75,7 @@ def strangers() -> list[int]:
 
 
 def gpu_devices() -> list[str]:
-    """Return the device files of GPUs that this process has open."""
+    """Return the device files of GPUs on which this process could compute by now."""
     found = []
     for path in Path("/proc/self/fd").iterdir():
         try:
