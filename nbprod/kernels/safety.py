@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 _TASKS = Path("/proc/self/task")
-#: Device files that computing on a GPU opens, and looking at it (NVML, nvidia-smi) does not. An open
-#: one tells more than a library does: `torch.cuda.is_available` alone may spoil every fork.
+#: Device files that computing on a GPU opens, and looking at it (NVML, nvidia-smi) does not. They
+#: tell more than a library does: `torch.cuda.is_available` alone may spoil every fork.
 _GPUS = ("/dev/nvidia-uvm", "/dev/kfd")
 #: pyarrow's allocator; it stops its thread for a fork and starts it anew on both sides.
 _SAFE_THREADS = ("jemalloc_bg_thd", "jemalloc_bg_th")
