@@ -47,15 +47,16 @@ def quick(
     folder = tmp_path_factory.mktemp("bench")
     done = subprocess.run(
         [sys.executable, FOLDER / "bench_kernels.py", "--quick", "--out", folder],
-        env=os.environ | {"TMPDIR": "/tmp"},
+        env=os.environ | {"NBPROD_WARM": "on"},
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=500,
         check=False,
     )
     return folder, done
 
 
+@pytest.mark.timeout(600)  # eleven programs' imports, some of them twice
 def test_quick_mode_has_every_contender_execute_every_notebook_and_print_the_same(
     quick: tuple[Path, "subprocess.CompletedProcess[str]"],
 ) -> None:
@@ -73,6 +74,7 @@ def test_quick_mode_has_every_contender_execute_every_notebook_and_print_the_sam
     assert report["notes"] == ([] if PLOOMBER.exists() else report["notes"][:1])
 
 
+@pytest.mark.timeout(600)
 def test_quick_mode_looks_at_load_shutdowns_and_memory_and_leaves_nothing(
     quick: tuple[Path, "subprocess.CompletedProcess[str]"],
 ) -> None:
@@ -191,12 +193,7 @@ def test_the_table_has_a_contender_a_row_and_leaves_out_what_was_not_measured() 
 
     lines = table(found, [Someone()], list(quick_cases().values())).splitlines()  # type: ignore[list-item]
 
-    assert lines[2].split("|")[1:5] == [
-        " papermill (command) ",
-        " 1.10  ",
-        "          ",
-        "            ",
-    ]
+    assert lines[2].split("|")[1:4] == [" papermill (command) ", " 1.10  ", "            "]
 
 
 def look(at: float, *, memory: int = 100 * MIB, descriptors: int = 20, zombies: int = 0) -> Look:

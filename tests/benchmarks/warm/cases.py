@@ -127,7 +127,6 @@ def quick_cases() -> Mapping[str, Case]:
     """Return small ones of the same kinds, for the test of the program itself."""
     found = [
         Case(name="empty", title="empty", cells=("pass",), printed=("",)),
-        Case(name="cells20", title="20 cells", **_counting(20)),
         Case(name="outputs", title="5 x 200 KB", **_writing(5, MB // 5)),
     ]
     return {case.name: case for case in found}

@@ -179,6 +179,7 @@ def _rounds(report: Report, folder: Path) -> None:
             everyone,
             list(options.cases.values()),
             rounds=options.rounds,
+            warm_ups=0 if options.is_quick else 1,
             folder=folder,
             settle=settle,
             say=_say,

@@ -61,11 +61,12 @@ def measure(
     cases: Sequence[Case],
     *,
     rounds: int,
+    warm_ups: int = 1,
     folder: Path,
     settle: Callable[[], None],
     say: Callable[[str], None],
 ) -> Rounds:
-    """Execute every case `rounds` times by every contender, after one time that does not count.
+    """Execute every case `rounds` times by every contender, after `warm_ups` that do not count.
 
     `settle` is called before each execution: it waits until nobody's last one has anything left
     to do. Whoever cannot execute a notebook, or gets its outputs wrong, is out for that notebook.
@@ -74,8 +75,8 @@ def measure(
     for case in cases:
         case.write(folder)
         out: set[str] = set()
-        for round_ in range(rounds + 1):
-            say(f"{case.title}: {f'round {round_} of {rounds}' if round_ else 'warming up'}")
+        for round_ in range(1 - warm_ups, rounds + 1):
+            say(f"{case.title}: {f'round {round_} of {rounds}' if round_ > 0 else 'warming up'}")
             # Each goes first in turn: what follows the largest writer finds a busy disk.
             first = round_ % len(contenders)
             for contender in (*contenders[first:], *contenders[:first]):
@@ -92,7 +93,7 @@ def measure(
                     found.wrong.append(f"{contender.label}, {case.title}: {error}")
                     say(found.wrong[-1])
                     continue
-                if round_:
+                if round_ > 0:
                     found.samples.append(
                         Sample(
                             case=case.name,
