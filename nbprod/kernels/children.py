@@ -197,9 +197,9 @@ def reseed(preloaded: Preloaded) -> None:
     for generator in preloaded.generators:
         generator.seed()
     # Not from sys.modules, where they may be hidden by now.
-    numpy = preloaded.modules.get("numpy")
-    if numpy is not None:
-        numpy.random.seed()
+    numpy_random = preloaded.modules.get("numpy.random")
+    if numpy_random is not None:
+        numpy_random.seed()
     torch = preloaded.modules.get("torch")
     if torch is not None and hasattr(torch, "default_generator"):
         # Not torch.seed(): that would queue a seed for GPUs, which a cold process does not.

@@ -65,6 +65,8 @@ OWN = ("nbprod.notebook.glue", "nbprod.notebook.kernel")
 COMMANDS = ("nbprod.cli.served",)
 #: Has torch ask the driver's management library, which a fork survives, for the number of GPUs.
 ASK_NVML = "PYTORCH_NVML_BASED_CUDA_CHECK"
+#: Modules with a random stream for everybody.
+DRAWING = ("numpy.random", "torch")
 #: Seconds that one import may take before it ends the zygote, which then starts without it.
 LONGEST_IMPORT = 300
 
@@ -136,7 +138,7 @@ def preload(
     note.finish()
     late = {name for variables in found.late.values() for name in variables}
     found.variables = {name: os.environ[name] for name in _set_since(before) if name not in late}
-    found.modules = {name: sys.modules[name] for name in ("numpy", "torch") if name in sys.modules}
+    found.modules = {name: sys.modules[name] for name in DRAWING if name in sys.modules}
     found.temporary = tempfile.gettempdir()
     return found
 
