@@ -1,5 +1,6 @@
 # `make demo` and `make test` both work in a fresh clone, in any order, with Python 3.11+, make
-# and a C toolchain. Everything is installed into .venv (and .venv-mlflow) beside this file.
+# and a C toolchain. Everything is installed into .venv (and .venv-mlflow,
+# .venv-ploomber) beside this file.
 
 SHELL := /bin/bash
 .NOTPARALLEL:
