@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 #: Seconds that a kernel has to end by itself once its owner is gone. It does so in 10 ms, unless
 #: its code holds the interpreter: then nothing within it can.
-GRACE = 0.5
+GRACE = 0.25
 
 
 @dataclass(slots=True)

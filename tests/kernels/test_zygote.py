@@ -241,7 +241,7 @@ def test_forty_forks_leave_no_descriptor_no_process_and_no_file(forks: Forks) ->
 
     until(lambda: len(list(descriptors.iterdir())) <= before[0])
     assert sorted(places.runtime_folder().iterdir()) == before[1]
-    assert Path(f"/proc/{pid}/task/{pid}/children").read_text() == ""
+    until(lambda: Path(f"/proc/{pid}/task/{pid}/children").read_text() == "")
 
 
 def test_a_stopped_zygote_leaves_its_processes_running_and_says_how_they_end(own: Forks) -> None:
