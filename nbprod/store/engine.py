@@ -56,8 +56,7 @@ def open_engine(url: str, *, root: Path) -> sa.Engine:
             was made by a newer nbprod.
     """
     parsed = parse_url(url, root=root)
-    ensure_schema(parsed, connect)
-    return connect(parsed)
+    return ensure_schema(parsed, connect)
 
 
 def connect(url: sa.URL) -> sa.Engine:
