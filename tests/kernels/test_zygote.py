@@ -199,15 +199,15 @@ def test_a_result_frees_the_client_and_the_process_goes_on(forks: Forks, tmp_pat
 def test_a_kernel_is_gone_within_a_second_of_its_owner(own: Forks, busy: str) -> None:
     kernel = own.kernel()
     pid = kernel.process.pid
-    kernel.client.execute(f"print('begun', flush=True)\n{busy}")
-    while kernel.client.get_iopub_msg(timeout=20)["content"].get("text", "") != "begun\n":
-        pass
+    begun = own.folder / "begun"
+    kernel.client.execute(f"open({str(begun)!r}, 'w').close()\n{busy}")
+    until(begun.exists)
 
     kernel.leave()
-    begun = time.monotonic()
+    left = time.monotonic()
     until(lambda: is_gone(pid))
 
-    assert time.monotonic() - begun < 1
+    assert time.monotonic() - left < 1
 
 
 def test_a_process_that_ended_keeps_its_pid_until_its_client_has_left(forks: Forks) -> None:

@@ -87,7 +87,9 @@ class Forks:
     ) -> None:
         self.folder = folder
         (folder / "modules").mkdir(exist_ok=True)
-        (folder / "modules" / "probe.py").write_text(PROBE)
+        probe = folder / "modules" / "probe.py"
+        if not probe.exists():  # a zygote that has imported it would be out of date
+            probe.write_text(PROBE)
         self.environment = {
             "PATH": os.environ["PATH"],
             "HOME": str(folder),
