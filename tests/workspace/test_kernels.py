@@ -123,14 +123,14 @@ def test_a_kernel_that_is_not_installed_starts_nothing(ws: Workspace) -> None:
         ws.run(ghost)
     assert str(raised.value) == (
         f"{ghost} asks for the kernel 'conda-env-laptop-py', which is not installed here.\n"
-        "Installed: python3, shell.\n"
+        "Installed: python3, python3-warm, shell.\n"
         f"Run it in another of its language: nbprod run {ghost} --kernel python3"
     )
     with pytest.raises(KernelNotInstalledError) as raised:
         ws.run(shiny)
     assert str(raised.value) == (
         f"{shiny} asks for the kernel 'ir', which is not installed here.\n"
-        "Installed: python3, shell.\n"
+        "Installed: python3, python3-warm, shell.\n"
         "Install it, then look: jupyter kernelspec list"
     )
     assert len(ws.runs()) == 0
@@ -154,7 +154,7 @@ def test_a_job_with_such_a_notebook_is_refused_before_its_first_step(ws: Workspa
     assert str(raised.value) == (
         f"{ws.root}/scheduler/nightly.yaml, line 3: step 'one': "
         "ghost asks for the kernel 'laptop', which is not installed here.\n"
-        "Installed: python3, shell.\n"
+        "Installed: python3, python3-warm, shell.\n"
         "Correct it, then check it without running it: nbprod jobs run nightly --dry-run"
     )
 
