@@ -17,6 +17,7 @@ import stat
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -86,6 +87,7 @@ class Preloaded:
     variables: dict[str, str] = field(default_factory=dict)  #: set by modules as they were imported
     late: dict[str, dict[str, str]] = field(default_factory=dict)  #: those of the list, by package
     finders: dict[str, list[Any]] = field(default_factory=dict)  #: put on sys.meta_path, by package
+    filters: dict[str, list[Any]] = field(default_factory=dict)  #: of warnings, by package
     imports: dict[str, set[str]] = field(default_factory=dict)  #: which package imports which
     modules: dict[str, Any] = field(default_factory=dict)  #: those that draw numbers by chance
     temporary: str = ""  #: the folder for temporary files that they found
@@ -156,6 +158,7 @@ def _import_all(
         note.begin(name)
         before, begun, written = threads(), time.perf_counter(), _written()
         variables, finders = dict(os.environ), list(sys.meta_path)
+        filters = list(warnings.filters)
         signal.alarm(LONGEST_IMPORT)
         try:
             importlib.import_module(name)
@@ -175,6 +178,8 @@ def _import_all(
             )
             added = [finder for finder in sys.meta_path if finder not in finders]
             found.finders.setdefault(package, []).extend(added)
+            new = [entry for entry in warnings.filters if entry not in filters]
+            found.filters.setdefault(package, [])[:0] = new
         if not found.gpu and gpu_devices():
             found.gpu = name
 

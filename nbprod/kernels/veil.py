@@ -7,6 +7,7 @@ has set it, a cell earlier; and until then no sign of it in `sys.modules`.
 
 import os
 import sys
+import warnings
 from collections.abc import Iterable, Sequence
 from importlib.machinery import EXTENSION_SUFFIXES, ModuleSpec, PathFinder
 from types import ModuleType
@@ -63,6 +64,8 @@ class Veil:
                 sys.modules.pop(name, None)
         for finders in self._preloaded.finders.values():
             sys.meta_path[:] = [finder for finder in sys.meta_path if finder not in finders]
+        late = [entry for entries in self._preloaded.filters.values() for entry in entries]
+        _filter_warnings([entry for entry in warnings.filters if entry not in late])
 
         def find_spec(
             name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
@@ -110,6 +113,8 @@ class Veil:
             for variable, value in self._preloaded.late.get(name, {}).items():
                 os.environ.setdefault(variable, value)
             sys.meta_path.extend(self._preloaded.finders.get(name, ()))
+            if filters := self._preloaded.filters.get(name, ()):
+                _filter_warnings([*filters, *(it for it in warnings.filters if it not in filters)])
             _tell(name, modules.get(name), changed)
         if not self._hidden:
             PathFinder.find_spec = self._original  # type: ignore[method-assign]
@@ -209,6 +214,11 @@ def _tell(package: str, module: ModuleType | None, changed: set[str]) -> None:
             _limit_threads(package, library, setters, count)
     if package == "torch" and (count := _count(changed.intersection(_OF_OPENMP))):
         found.set_num_threads(count)
+
+
+def _filter_warnings(filters: Iterable[Any]) -> None:
+    warnings.filters[:] = filters  # type: ignore[index]  # a list, whatever typeshed says
+    warnings._filters_mutated()  # type: ignore[attr-defined]
 
 
 def _count(changed: set[str]) -> int:
