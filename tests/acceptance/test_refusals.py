@@ -110,7 +110,7 @@ RUNS = {
         ("key",),
         "templates/key.ipynb, cell 1, line 3: there is no key 'kidn' here. "
         "Did you mean 'kind'?\n"
-        "Known keys: title, description, kind, resources, scraps, report.\n"
+        "Known keys: title, description, kind, resources, scraps, outputs, report.\n"
         "Correct that cell, then check it with: nbprod templates check templates/key.ipynb\n",
     ),
     "malformed front matter": (

@@ -65,7 +65,7 @@ BROKEN: list[tuple[list[CellSpec], Found]] = [
      ("NB006", 4, 1, "'late' is used here before the line that defines it.")),
     (front("title: X\nkind: explore\nscraps: {rows: integer}\nxylophone: 1"),
      ("NB007", 0, 5, "There is no front-matter key 'xylophone'. Known keys: title, description, "
-      "kind, resources, scraps, report.")),
+      "kind, resources, scraps, outputs, report.")),
     (front("title: X\nkind: explore\nscraps: {rows: integer, more: {required: true}}"),
      ("NB008", 0, None, "Scrap 'more' is required, and no cell glues it.")),
     (GOOD[1:], ("NB009", None, None, "The first cell is no raw cell of YAML between two lines of "

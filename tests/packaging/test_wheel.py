@@ -40,8 +40,12 @@ def test_the_wheel_has_the_built_in_templates(names: set[str]) -> None:
     assert sorted({name for name in templates if name.endswith((".ipynb", ".py"))} - names) == []
 
 
-def test_the_wheel_has_nothing_but_the_package(names: set[str]) -> None:
-    assert {name.split("/")[0] for name in names} == {"nbprod", "nbprod-0.1.0.dist-info"}
+def test_the_wheel_has_nothing_but_the_package_and_its_kernelspec(names: set[str]) -> None:
+    kernelspec = "nbprod-0.1.0.data/data/share/jupyter/kernels/python3-warm/"
+    others = {name for name in names if not name.startswith(("nbprod/", "nbprod-0.1.0.dist-info/"))}
+
+    assert {name for name in others if not name.startswith(kernelspec)} == set()
+    assert f"{kernelspec}kernel.json" in others
     assert [
         name for name in names if "test" in Path(name).stem and "nbprod/testing" not in name
     ] == []

@@ -8,7 +8,7 @@ import nbformat
 import pytest
 
 from nbprod.notebook.rendering import Rendering
-from nbprod.runners.engine import NbprodEngine
+from nbprod.runners.engine import Attempt, NbprodEngine
 
 if TYPE_CHECKING:
     from nbprod.core.events import Event
@@ -28,7 +28,9 @@ def run_cells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cells:
         notebook.cells = [nbformat.v4.new_code_cell(source) for source in sources]
         notebook.metadata["papermill"] = {}
         events: list[Event] = []
-        NbprodEngine.execute_notebook(notebook, "python3", progress_bar=False, record=events.append)
+        attempt = Attempt(record=events.append)
+        NbprodEngine.execute_notebook(notebook, "python3", progress_bar=False, attempt=attempt)
+        attempt.outcome.end_kernel()
         rendering = Rendering(notebook)
         for event in events:
             rendering.apply(event)
