@@ -22,13 +22,14 @@ from nbprod.runners.attempt import HDFS
 _GROUPS = ("nbprod.commands", "nbprod.gates", "nbprod.runners", "nbprod.templates")
 #: What commands and attempts import on their way, beyond what importing the first ones loads.
 _ON_THE_WAY = (
-    *("IPython.paths", "encodings.utf_8_sig", "ipykernel.kernelspec"),
-    *("jupyter_client.blocking.client",),
+    *("IPython.paths", "concurrent.futures.thread", "encodings.utf_8_sig"),
+    *("ipykernel.kernelspec", "jupyter_client.blocking.client"),
     *("jupyter_client.kernelspec", "jupyter_client.manager", "jupyter_client.provisioning"),
     *("nbprod.jobs", "nbprod.kernels.client", "nbprod.kernels.provisioner"),
     *("nbprod.notebook.annotations", "nbprod.notebook.binding", "nbprod.notebook.discovery"),
     *("nbprod.notebook.document", "nbprod.notebook.injection", "nbprod.notebook.rendering"),
-    *("nbprod.notebook.scraps", "nbprod.notebook.types", "nbprod.runners.engine"),
+    *("nbprod.notebook.resources", "nbprod.notebook.scraps", "nbprod.notebook.types"),
+    *("nbprod.notebook.yaml", "nbprod.runners.engine", "pydantic.type_adapter"),
     *("nbprod.runners.gpus", "nbprod.runners.kernel_run", "nbprod.runners.kernels"),
     *("nbprod.runners.local", "nbprod.store.artifacts", "nbprod.store.store", "nbprod.workspace"),
     *("papermill.engines", "papermill.execute", "psutil", "pynvml", "rich.console", "rich.markup"),

@@ -117,7 +117,9 @@ def _start(request: str, environment: Mapping[str, str], stdio: Sequence[int]) -
                 ATTEMPT, [request], environment=environment, cwd=str(Path.cwd())
             )
             settings = replace(find_settings(Path.cwd()), preload=None)  # those are for kernels
-            return client.fork(wanted, stdio, role="command", settings=settings)
+            return client.fork(
+                wanted, stdio, role="command", settings=settings, wait=client.wait_seconds(0)
+            )
         except (NotWarmError, OSError) as error:
             logger.debug("the attempt is started cold: %s", error)
     return subprocess.Popen(

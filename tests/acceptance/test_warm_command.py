@@ -7,6 +7,7 @@ import signal
 import socket
 import sqlite3
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing
@@ -86,7 +87,14 @@ def zygotes(runtime: Path) -> list[psutil.Process]:
         if is_ours and "nbprod.kernels.zygote" in command and "command" in command:
             found.append(process)
     pids = {process.pid for process in found}
-    return [process for process in found if process.ppid() not in pids]  # forks look like it
+    return [process for process in found if _parent(process) not in pids]  # forks look like it
+
+
+def _parent(process: psutil.Process) -> int:
+    try:
+        return process.ppid()
+    except psutil.NoSuchProcess:
+        return 0
 
 
 def forks(runtime: Path) -> set[int]:
@@ -453,3 +461,46 @@ def test_streams_that_are_closed_are_no_obstacle(team: Cli) -> None:
     )
 
     assert (done.returncode, done.stderr) == (0, "")
+
+
+IMPORTS = """\
+import os, sys
+from nbprod.cli import served
+from nbprod.runners import attempt
+from nbprod.workspace import background
+known = set(sys.modules)
+pid = os.fork()
+if pid == 0:
+    code = served.invoke(["run", *sys.argv[1:]])
+    background.wait()
+    folder = max(__import__("pathlib").Path(".nbprod/runs").glob("*/1"))
+    for file in ("events.jsonl", "executed.ipynb"):
+        (folder / file).unlink()
+    attempt.main([str(folder / "request.json")])
+    print(code, sorted(set(sys.modules) - known))
+    sys.stdout.flush()
+    os._exit(0)
+os.waitpid(pid, 0)
+"""
+
+
+def test_what_a_command_and_an_attempt_need_is_imported_before(team: Cli) -> None:
+    path = write_notebook(
+        team.folder / "notebooks" / "one.ipynb",
+        "import nbprod; nbprod.glue('x', n)",
+        parameters="n: int = 3",
+        front_matter="kind: explore\nscraps: {x: {type: number}}",
+    )
+    team.ok("runs", "list")  # makes the store, once in its life, with libraries of its own
+
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORTS, str(path), "-p", "n=7"],
+        cwd=team.folder,
+        env=replace(team, environment={})._environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    # papermill's handler of HDFS files, which attempts go without
+    assert done.stdout.splitlines()[-1] == "0 ['pyarrow.fs']", done.stderr
