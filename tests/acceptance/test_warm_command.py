@@ -2,6 +2,7 @@
 
 import json
 import os
+import pty
 import shutil
 import signal
 import socket
@@ -10,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -504,3 +505,32 @@ def test_what_a_command_and_an_attempt_need_is_imported_before(team: Cli) -> Non
 
     # papermill's handler of HDFS files, which attempts go without
     assert done.stdout.splitlines()[-1] == "0 ['pyarrow.fs']", done.stderr
+
+
+def test_ctrl_c_on_a_terminal_cancels_the_run_whose_bar_it_shows(team: Cli) -> None:
+    path = slow(team)
+    client, terminal = pty.fork()
+    if client == 0:
+        os.chdir(team.folder)
+        words = ["nbprod", "run", str(path)]
+        os.execve(NBPROD, words, {**team._environment(), "TERM": "xterm"})
+    wait_for(lambda: cells_started(team.folder) == 2, "the second cell")
+
+    os.write(terminal, b"\x03")
+    shown = _read_to_its_end(terminal)
+    _, status = os.waitpid(client, 0)
+
+    run = settled(team)
+    assert run["status"] == "cancelled"
+    assert os.waitstatus_to_exitcode(status) == 1
+    assert f"Cancelled. See how far it came: nbprod runs show {run['id']}" in shown
+    assert "cell 2" in shown  # of the bar, which only a terminal gets
+
+
+def _read_to_its_end(terminal: int) -> str:
+    shown = b""
+    with suppress(OSError):  # how Linux says that nobody has the other side open any more
+        while part := os.read(terminal, 65_536):
+            shown += part
+    os.close(terminal)
+    return shown.decode()
