@@ -80,17 +80,31 @@ def way(request: pytest.FixtureRequest) -> Way:
 
 
 @pytest.fixture
+def bare() -> dict[str, str]:
+    """Variables with which a zygote imports no library, and is there in half a second."""
+    return {"NBPROD_PRELOAD": ""}
+
+
+@pytest.fixture
 def same(kernels: Kernels, way: Way) -> Same:
     """Run cells cold and warm, compare all that is left of both, and return it."""
+    return lambda cells, more=None: _compared(kernels, way, cells, more or {})
 
-    def compare(cells: Sequence[str], more: Mapping[str, str] | None = None) -> Executed:
-        key = (tuple(cells), tuple(sorted((more or {}).items())))
-        if key not in _cold:
-            _cold[key] = reference(kernels, cells, more)
-        cold, warm = _cold[key], kernels.execute(cells, way, more)
-        for number in range(len(cells)):
-            assert differences(cold, warm, number) == {}, f"cell {number}"
-        assert warm == cold
-        return warm
 
-    return compare
+@pytest.fixture
+def light(kernels: Kernels, way: Way, bare: dict[str, str]) -> Same:
+    """Do as `same` does, of a zygote that imports no library."""
+    return lambda cells, more=None: _compared(kernels, way, cells, {**bare, **(more or {})})
+
+
+def _compared(
+    kernels: Kernels, way: Way, cells: Sequence[str], variables: Mapping[str, str]
+) -> Executed:
+    key = (tuple(cells), tuple(sorted(variables.items())))
+    if key not in _cold:
+        _cold[key] = reference(kernels, cells, variables)
+    cold, warm = _cold[key], kernels.execute(cells, way, variables)
+    for number in range(len(cells)):
+        assert differences(cold, warm, number) == {}, f"cell {number}"
+    assert warm == cold
+    return warm
