@@ -238,9 +238,10 @@ def test_what_is_read_from_the_command_ends_before_its_kernel_does(team: Cli) ->
     assert "succeeded" in out
     assert not (team.folder / "ended").exists()
     (team.folder / "go").touch()
-    wait_for(lambda: not processes_of(team.folder), "every process below the workspace is gone")
+    wait_for(lambda: "how" in journal(team.folder)[-1], "the kernel's end is in the journal")
     assert (team.folder / "ended").exists()
     assert journal(team.folder)[-1]["how"] == "graceful"
+    wait_for(lambda: not processes_of(team.folder), "every process below the workspace is gone")
 
 
 def test_a_reader_that_leaves_is_no_failure(team: Cli) -> None:
