@@ -15,7 +15,7 @@ import pytest
 
 # A shell that starts pytest in the background, or nohup, has signals ignored that tests send:
 # what tests start would inherit that.
-for _number in (signal.SIGINT, signal.SIGHUP):
+for _number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
     if signal.getsignal(_number) is signal.SIG_IGN:
         is_interrupt = _number is signal.SIGINT
         signal.signal(_number, signal.default_int_handler if is_interrupt else signal.SIG_DFL)

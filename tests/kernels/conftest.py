@@ -1,12 +1,7 @@
 """A runtime folder of a test's own, with no process left in it at the end."""
 
-import os
-import shutil
-import signal
 import sys
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -15,6 +10,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from kernel_starts import Starts
+from meeting_places import runtime_folder, use
 
 
 @pytest.fixture
@@ -37,37 +33,3 @@ def warm(shared_runtime: Path, monkeypatch: pytest.MonkeyPatch) -> Starts:
     """Kernels that wait for their zygote, which imports nothing but what a kernel needs."""
     use(shared_runtime, monkeypatch, warm="wait")
     return Starts(shared_runtime)
-
-
-def use(folder: Path, monkeypatch: pytest.MonkeyPatch, *, warm: str) -> None:
-    """Have this process, and what it starts, be a client of zygotes in `folder`."""
-    monkeypatch.setenv("NBPROD_RUNTIME_DIR", str(folder))
-    monkeypatch.setenv("NBPROD_WARM", warm)
-    monkeypatch.setenv("NBPROD_PRELOAD", "")
-
-
-@contextmanager
-def runtime_folder() -> Iterator[Path]:
-    """Make a runtime folder; at the end nothing lives that was started with it."""
-    folder = Path(tempfile.mkdtemp(prefix="nbprod-"))  # a socket's path has 107 bytes at most
-    try:
-        yield folder
-    finally:
-        for pid in left_in(folder):
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        shutil.rmtree(folder)
-
-
-def left_in(folder: Path) -> list[int]:
-    """Return the processes that were started with this runtime folder, but for this one."""
-    found = []
-    for place in Path("/proc").glob("[0-9]*"):
-        try:
-            variables = (place / "environ").read_bytes().split(b"\0")
-        except OSError:
-            continue
-        mark = f"NBPROD_RUNTIME_DIR={folder}".encode()
-        if mark in variables and int(place.name) != os.getpid():
-            found.append(int(place.name))
-    return found

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import runtime_folder, use
+from meeting_places import runtime_folder, use
 from zygote_forks import Forks, is_gone, is_over, until
 
 from nbprod.kernels import client, places

@@ -255,9 +255,12 @@ class Plain:
         text = re.sub(r"(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])", self._model, text)
         text = re.sub(r"0x[0-9a-f]{6,}", "ADDRESS", text)
         if "%" in source and "time" in source:
-            text = re.sub(r"[0-9.]+ (ns|\\u00b5s|\\u03bcs|us|ms|s)\b", "TIME", text)
+            text = re.sub(
+                r"[0-9.]+(?:e[+-]?[0-9]+)? (ns|\\u00b5s|\\u03bcs|us|ms|s)\b", "TIME", text
+            )
         # What a kernel says to whoever started it; a spare said it before, in its zygote's log.
-        text = re.sub(r"\[IPKernelApp\] WARNING \| Kernel is running over TCP[^\n]*?\\n", "", text)
+        said = r"\[IPKernelApp\] WARNING \| Kernel is running over TCP[^\n]*?\\n"
+        text = re.sub(said, "", text)
         # speeds and times of progress bars: tqdm's, also as its widget shows them, and Trainer's
         text = re.sub(r"[0-9:]+(<|&lt;)[0-9:?]+,( |\\u2007)+[0-9.?]+(it/s|s/it)", "SPEED", text)
         text = re.sub(r"\[[0-9]+/[0-9]+ [0-9:]+(?= < |,)", "STEPS", text)
