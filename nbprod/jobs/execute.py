@@ -1,6 +1,7 @@
 """Execute a job in the foreground: step by step, each on record before and after."""
 
 import logging
+import threading
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -99,20 +100,26 @@ def run_job(
         lease=lease,
         holder=f"job run {job_run.id}",
     )
-    with beats, interrupted_by_signals():
-        return _Execution(workspace, plan, job_run, progress or _Silent()).execute()
+    with beats as ending, interrupted_by_signals():
+        return _Execution(workspace, plan, job_run, progress or _Silent(), ending).execute()
 
 
 class _Execution:
     """One job run as it goes. Holds what later steps need of earlier ones."""
 
     def __init__(
-        self, workspace: "Workspace", plan: Plan, job_run: JobRun, progress: JobProgress
+        self,
+        workspace: "Workspace",
+        plan: Plan,
+        job_run: JobRun,
+        progress: JobProgress,
+        ending: threading.Event,
     ) -> None:
         self.workspace = workspace
         self.plan = plan
         self.job_run = job_run
         self.progress = progress
+        self.ending = ending
         self.records: dict[str, RunRecord] = {}
         self.decisions: dict[str, Decision] = {}
         self.outcomes: list[StepOutcome] = []
@@ -130,6 +137,7 @@ class _Execution:
         except BaseException as error:
             self.give_up(JobStatus.FAILED, f"{type(error).__name__}: {error}")
             raise
+        self.ending.set()
         final = self.workspace.store.jobs.finish(
             self.job_run.id,
             status=self.status,
@@ -250,6 +258,7 @@ class _Execution:
 
     def give_up(self, status: JobStatus, reason: str) -> None:
         """Record an end that no step told."""
+        self.ending.set()
         try:
             self.workspace.store.jobs.finish(self.job_run.id, status=status, reason=reason)
         except NbprodError as error:

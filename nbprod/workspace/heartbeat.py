@@ -16,8 +16,11 @@ def beating(
     lease: timedelta,
     holder: str,
     on_lost: Callable[[], object] = lambda: None,
-) -> Iterator[None]:
+) -> Iterator[threading.Event]:
     """Call `beat` at every third of `lease` until the block ends.
+
+    Yields an event for the holder to set just before it ends by itself what the lease is for: from
+    then on, that a lease is gone is no loss.
 
     Args:
         beat: renews the lease and returns whether it is still the caller's.
@@ -25,7 +28,7 @@ def beating(
         holder: whose lease it is, for the log.
         on_lost: called once when `beat` returns False; there is no beat after it.
     """
-    done = threading.Event()
+    done, ending = threading.Event(), threading.Event()
 
     def keep() -> None:
         while not done.wait(lease.total_seconds() / 3):
@@ -34,7 +37,7 @@ def beating(
             except Exception as error:  # noqa: BLE001 - a busy database: try again in a third
                 logger.warning("%s: heartbeat failed: %s", holder, error)
                 continue
-            if not is_ours:
+            if not (is_ours or ending.is_set()):
                 logger.warning("%s: its lease was lost", holder)
                 on_lost()
                 return
@@ -42,7 +45,7 @@ def beating(
     thread = threading.Thread(target=keep, name=f"heartbeat of {holder}", daemon=True)
     thread.start()
     try:
-        yield
+        yield ending
     finally:
         done.set()
         thread.join()

@@ -96,19 +96,19 @@ class Supervisor:
         RunInterrupted, so that a sweep or a job around it ends too.
         """
         run = self._insert(run)
-        cancel, is_final = threading.Event(), threading.Event()
+        cancel = threading.Event()
         with cancelled_by_signals(cancel) as interrupted, ExitStack() as held:
             try:
                 gpus = self._take_devices(run, template, resources)
                 if gpus:
                     held.callback(self.store.gpus.release, run.id, run.fence)
                 beats = beating(
-                    lambda: self._renew(run, has_devices=bool(gpus), is_final=is_final.is_set()),
+                    lambda: self._renew(run, has_devices=bool(gpus)),
                     lease=self.lease,
                     holder=f"run {run.id}",
                     on_lost=cancel.set,
                 )
-                held.enter_context(beats)
+                ending = held.enter_context(beats)
                 request = self._prepare(run, template, injected=injected, cwd=cwd, gpus=gpus)
                 request = replace(
                     request,
@@ -120,10 +120,10 @@ class Supervisor:
             except BaseException as error:
                 self._give_up(run, error)
                 raise
+            ending.set()
             try:
                 final = self._finish(run, result, request.folder)
             finally:
-                is_final.set()
                 if result.rest is not None:
                     held.callback(result.rest)  # before its devices are given back
                     go_on(f"the end of run {run.id}", held.pop_all().close)
@@ -298,8 +298,8 @@ class Supervisor:
         except Exception as second:  # noqa: BLE001 - the first error is the one to raise
             logger.warning("run %s could not be recorded as failed: %s", run.id, second)
 
-    def _renew(self, run: Run, *, has_devices: bool, is_final: bool) -> bool:
-        is_mine = is_final or self.store.runs.heartbeat(run.id, run.fence, lease=self.lease)
+    def _renew(self, run: Run, *, has_devices: bool) -> bool:
+        is_mine = self.store.runs.heartbeat(run.id, run.fence, lease=self.lease)
         if has_devices:
             self.store.gpus.renew(run.id, run.fence, lease=self.lease)
         return is_mine

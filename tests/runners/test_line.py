@@ -16,7 +16,7 @@ from nbprod.runners.line import AttemptLine
 line = AttemptLine.take()
 line.when_over(lambda: os._exit(7), supervisor=int(sys.argv[1]))
 line.ring()
-print(sys.stdin.read() == "", flush=True)
+os.write(1, b"True\\n" if sys.stdin.read() == "" else b"False\\n")
 threading.Event().wait()
 """
 #: Starts that as its attempt, hands its own end of the line to a fork that outlives it, and waits.
@@ -31,7 +31,7 @@ line.hand_over()
 assert line.wait(60)
 if os.fork() == 0:
     time.sleep(600)
-print(attempt.pid, flush=True)
+os.write(1, b"%d\\n" % attempt.pid)
 time.sleep(600)
 """
 
@@ -79,7 +79,7 @@ def test_an_attempt_leaves_also_when_a_fork_of_its_supervisor_lives_on() -> None
         [sys.executable, "-c", SUPERVISOR, ATTEMPT], stdout=subprocess.PIPE, text=True
     )
     assert supervisor.stdout is not None
-    # two processes write to it, in either order
+    # two processes write to it, each a line at once, in either order
     said = {supervisor.stdout.readline().strip() for _ in range(2)}
     assert "True" in said
     attempt = int(*(said - {"True"}))

@@ -52,3 +52,25 @@ def test_a_lost_lease_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
         assert lost.wait(10)
 
     assert (len(calls), caplog.messages) == (1, ["job run y: its lease was lost"])
+
+
+def test_a_lease_that_ends_with_its_work_is_not_lost(caplog: pytest.LogCaptureFixture) -> None:
+    again = threading.Semaphore(0)
+    lost: list[bool] = []
+
+    begun = threading.Event()
+
+    def beat() -> bool:
+        if begun.is_set():
+            again.release()
+        return not begun.is_set()
+
+    with (
+        caplog.at_level(logging.WARNING),
+        beating(beat, lease=LEASE, holder="run x", on_lost=lambda: lost.append(True)) as ending,
+    ):
+        ending.set()
+        begun.set()
+        assert all(again.acquire(timeout=10) for _ in range(2))
+
+    assert (lost, caplog.messages) == ([], [])

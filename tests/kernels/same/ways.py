@@ -231,15 +231,23 @@ def differences(cold: Executed, warm: Executed, cell: int) -> dict[Any, Any]:
 
 
 def merged(outputs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Join pieces of one stream: where they are cut is a matter of time."""
+    """Join each stream's pieces between two other outputs, stderr first.
+
+    Where they are cut and which stream is sent first is a matter of time: each has a timer.
+    """
     found: list[dict[str, Any]] = []
+    streams: dict[str, dict[str, Any]] = {}
     for output in outputs:
-        name = output.get("name")
-        if name is not None and found and found[-1].get("name") == name:
-            found[-1]["text"] += output["text"]
+        copy = json.loads(json.dumps(output))
+        if "name" not in copy:
+            found += [streams[name] for name in sorted(streams)]
+            streams.clear()
+            found.append(copy)
+        elif copy["name"] in streams:
+            streams[copy["name"]]["text"] += copy["text"]
         else:
-            found.append(json.loads(json.dumps(output)))
-    return found
+            streams[copy["name"]] = copy
+    return found + [streams[name] for name in sorted(streams)]
 
 
 class Plain:
