@@ -31,7 +31,8 @@ _ON_THE_WAY = (
     *("nbprod.notebook.resources", "nbprod.notebook.scraps", "nbprod.notebook.types"),
     *("nbprod.notebook.yaml", "nbprod.runners.engine", "pydantic.type_adapter"),
     *("nbprod.runners.gpus", "nbprod.runners.kernel_run", "nbprod.runners.kernels"),
-    *("nbprod.runners.local", "nbprod.store.artifacts", "nbprod.store.store", "nbprod.workspace"),
+    *("nbprod.runners.local", "nbprod.runners.rehearsal", "nbprod.store.artifacts"),
+    *("nbprod.store.store", "nbprod.workspace"),
     *("papermill.engines", "papermill.execute", "psutil", "pynvml", "rich.console", "rich.markup"),
     *("rich.progress", "rich.table", "sqlalchemy.dialects.sqlite", "yaml"),
 )

@@ -44,6 +44,7 @@ WAIT_SECONDS = 120.0
 #: How often a zygote that says that it is stale is followed by another.
 ROUNDS = 3
 _NO_WAIT = "the zygote is still importing"
+_TOO_OFTEN = "its zygote was out of date as often as it was started"
 
 
 def is_off(environment: Mapping[str, str] | None = None) -> bool:
@@ -117,12 +118,19 @@ def warm_up(
     place = _Place()
     place.find(role, python=python, settings=settings, environment=environment)
     launch.forget_tries(place.key)
-    peer = _reach(place, deadline=time.monotonic() + (wait or 0.0))
-    answer, _ = _ask(peer, Describe(), (), key=place.key)
-    peer.close()
-    if not isinstance(answer, State):
-        raise NotWarmError(f"its zygote answered {answer.kind!r} when asked for its state")
-    return answer.facts
+    deadline = time.monotonic() + (wait or 0.0)
+    for _ in range(ROUNDS):
+        peer = _reach(place, deadline=deadline)
+        answer, _ = _ask(peer, Describe(), (), key=place.key)
+        peer.close()
+        match answer:
+            case State(facts=facts):
+                return facts
+            case Refused(is_stale=True):
+                _wait_until_left(place)
+            case _:
+                raise NotWarmError(f"its zygote answered {answer.kind!r} when asked for its state")
+    raise NotWarmError(_TOO_OFTEN)
 
 
 def cold(error: NotWarmError, *, role: str, place: "_Place | None" = None) -> None:
@@ -207,7 +215,7 @@ def _fork(
             case _:
                 peer.close()
                 raise NotWarmError(f"its zygote answered {answer.kind!r} when asked for a process")
-    raise NotWarmError("its zygote was out of date as often as it was started")
+    raise NotWarmError(_TOO_OFTEN)
 
 
 def _reach(place: _Place, *, deadline: float) -> socket.socket:

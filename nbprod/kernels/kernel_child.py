@@ -1,5 +1,6 @@
 """Runs an IPython kernel in a fork of the zygote, as `python -m ipykernel_launcher` would."""
 
+import contextlib
 import logging
 import os
 import socket
@@ -77,8 +78,18 @@ def initialize(app: Any, argv: Sequence[str]) -> None:
         threading.Thread()
 
 
-def serve(app: Any) -> None:
+def begin(app: Any) -> bool:
+    """Have the kernel take requests once its event loop runs; False where it has another loop."""
+    if app.trio_loop:
+        return False
+    app.kernel.start()
+    return True
+
+
+def serve(app: Any, *, is_begun: bool = False) -> None:
     """Serve clients until the kernel is shut down, then end the threads that answer them.
+
+    `is_begun` says that `begin` was called; else all that `app.start` does is done here.
 
     Those must end before the interpreter does, or it stalls: ipykernel tells the main thread to
     leave while the one that got the request still waits for its last words to be sent, and the
@@ -87,12 +98,25 @@ def serve(app: Any) -> None:
     """
     _leave_helpers(app.kernel)
     try:
-        app.start()
+        if is_begun:
+            _resume(app)
+        else:
+            app.start()
     finally:
         for thread in (app.control_thread, app.shell_channel_thread):
             if thread is not None and thread.is_alive():
                 thread.stop()
                 thread.join(LONGEST_END)
+
+
+def _resume(app: Any) -> None:
+    """Do what is left of `app.start` after `begin`."""
+    from tornado.ioloop import IOLoop
+
+    app.poller.start()
+    app.io_loop = IOLoop.current()
+    with contextlib.suppress(KeyboardInterrupt):
+        app.io_loop.start()
 
 
 def _leave_helpers(kernel: Any) -> None:

@@ -15,7 +15,7 @@ from typing import Any, cast
 
 from jupyter_client.connect import KernelConnectionInfo, LocalPortCache, port_names
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
-from traitlets import Float
+from traitlets import Bool, Float
 
 from nbprod.kernels import client
 from nbprod.kernels.launch import NotWarmError
@@ -36,6 +36,10 @@ class WarmProvisioner(LocalProvisioner):
 
     wait_seconds = Float(
         0.0, help="How long to wait for a zygote that is still importing; a cold kernel else."
+    ).tag(config=True)
+    is_alone = Bool(
+        default_value=False,
+        help="Nothing else goes on in the event loop: forking may block it, and is quicker.",
     ).tag(config=True)
 
     process: Any = None
@@ -83,6 +87,8 @@ class WarmProvisioner(LocalProvisioner):
     async def _fork(self, cmd: Sequence[str], options: Mapping[str, Any]) -> ForkedProcess:
         loop = asyncio.get_running_loop()
         try:
+            if self.is_alone:
+                return self._fork_now(cmd, options)
             # It may take a while, and a server has other things to do.
             return await loop.run_in_executor(None, partial(self._fork_now, cmd, options))
         except NotWarmError:
@@ -205,17 +211,20 @@ async def _readable(descriptors: Sequence[int], seconds: float) -> None:
                 loop.remove_reader(descriptor)
 
 
-def warm_spec(spec: Any) -> Any:
+def warm_spec(spec: Any, *, is_alone: bool = False) -> Any:
     """Return a kernelspec whose kernels are forked where they can be: a copy, for one run.
 
-    One that names a provisioner of its own stays as it is.
+    With `is_alone` forking may block the event loop that the kernel is started in. One that names
+    a provisioner of its own stays as it is.
     """
     metadata = dict(spec.metadata or {})
     named = (metadata.get("kernel_provisioner") or {}).get("provisioner_name", _LOCAL)
     if named != _LOCAL:
         return spec
     warm = copy.copy(spec)
-    warm.metadata = metadata | {"kernel_provisioner": {"provisioner_name": NAME, "config": {}}}
+    config = {"is_alone": True} if is_alone else {}
+    provisioner = {"provisioner_name": NAME, "config": config}
+    warm.metadata = metadata | {"kernel_provisioner": provisioner}
     return warm
 
 

@@ -1,6 +1,9 @@
 """A kernel that starts before anybody asks for it, and becomes the one that was asked for."""
 
+import gc
+import importlib
 import json
+import logging
 import os
 import secrets
 import select
@@ -13,10 +16,24 @@ from typing import Any, NoReturn
 from nbprod.kernels import children
 from nbprod.kernels.children import Order, introduce, leave, outcome, refuse
 from nbprod.kernels.fidelity import split_arguments
-from nbprod.kernels.kernel_child import adopt, dropper, hide, initialize, launcher, new_app, serve
+from nbprod.kernels.kernel_child import (
+    adopt,
+    begin,
+    dropper,
+    hide,
+    initialize,
+    launcher,
+    new_app,
+    serve,
+)
 from nbprod.kernels.preload import Preloaded
 from nbprod.kernels.protocol import BadMessageError, Fork, Forked, Inbox, send
+from nbprod.kernels.rehearsal import rehearse
 
+logger = logging.getLogger("nbprod.kernels.zygote")
+
+#: Played through by a spare of commands; a string, because that room is above this one.
+REHEARSAL = "nbprod.runners.rehearsal:rehearse"
 _PORTS = ("shell_port", "iopub_port", "stdin_port", "hb_port", "control_port")
 
 
@@ -31,20 +48,34 @@ def run_spare(
     children.begin_unasked()
     children.fresh_main(launcher())
     app, connection = _start(extra, folder)
+    is_begun = begin(app)
+    if is_begun:
+        rehearse(app, connection)
     send(control, Forked(pid=os.getpid(), is_spare=True, connection_info=connection))
     order = wait_to_be_lent(control, preloaded)
     _become(app, order)
     veil.note_variables()
     introduce(order.peer, Forked(pid=os.getpid(), is_spare=True, connection_info=connection))
-    leave(outcome(partial(serve, app)), drop=drop)
+    leave(outcome(partial(serve, app, is_begun=is_begun)), drop=drop)
 
 
 def run_spare_command(control: socket.socket, *, preloaded: Preloaded) -> NoReturn:
     """Be there before a command is asked for: what is left to do then takes 2 ms, a fork 15."""
     children.begin_unasked()
+    _rehearse()
     send(control, Forked(pid=os.getpid(), is_spare=True))
     order = wait_to_be_lent(control, preloaded)
     children.run_command(order, is_spare=True)
+
+
+def _rehearse() -> None:
+    module, _, function = REHEARSAL.partition(":")
+    try:
+        getattr(importlib.import_module(module), function)()
+    except Exception:
+        logger.exception("what a command does could not be rehearsed")
+    gc.collect()
+    gc.freeze()  # as in the zygote: else the next collection is soon, and walks all this
 
 
 def _start(extra: tuple[str, ...], folder: Path) -> tuple[Any, dict[str, Any]]:
@@ -58,8 +89,6 @@ def _start(extra: tuple[str, ...], folder: Path) -> tuple[Any, dict[str, Any]]:
         initialize(app, ["-f", str(file), *extra])
     finally:
         file.unlink()
-    # The way of a first cell, walked once: 4 ms that its user need not wait.
-    app.shell.run_cell("pass", store_history=False, silent=True)
     children.forget_absent_folders()
     return app, connection | {name: getattr(app, name) for name in _PORTS}
 

@@ -20,6 +20,7 @@ from nbprod.runners.drop_in import for_papermill
 from nbprod.runners.echo import Echo, shown_progress
 from nbprod.runners.finish import run_finished
 from nbprod.runners.interim import Interim
+from nbprod.runners.kernel import Kernel
 from nbprod.runners.kernel_run import KernelRun
 from nbprod.runners.outcome import Outcome
 from nbprod.runners.outputs import Outputs
@@ -44,6 +45,7 @@ class Attempt:
     write: Callable[[bytes], None] | None = None  #: puts the notebook somewhere, meanwhile
     is_plain: bool = False  #: no journal keeps everything, and `sys.exit(0)` is a good end
     outcome: Outcome = field(default_factory=Outcome)  #: read it afterwards
+    kernel: Callable[[str], Kernel] = Kernel  #: makes one of that name; a rehearsal, its own
 
 
 class NbprodEngine:
@@ -161,6 +163,7 @@ def _execute(
         may_exit=attempt.is_plain,
         outputs=partial(Outputs, caps=attempt.caps, overflow=attempt.overflow),
         heard=heard,
+        kernel=attempt.kernel,
     )
     outcome.end_kernel = run.end_kernel
     try:

@@ -33,6 +33,8 @@ RECONNECT_MS = 10
 #: Seconds after which a question that was not answered is asked again: while the kernel starts,
 #: and when its answer came but its broadcast did not, because we were not yet subscribed to it.
 ASK_AGAIN, ASK_AGAIN_SOON = 1.0, 0.02
+#: Seconds that its word may take that we are subscribed: ipykernel says so since version 7.
+WELCOME = 0.02
 #: Seconds between two looks at a kernel whose death nobody tells us.
 LOOK_EVERY = 0.2
 #: Seconds that what a dead kernel sent may take to come out of the socket.
@@ -102,13 +104,18 @@ class Kernel:
         manager = self._manager = KernelManager(kernel_name=self.name)
         # Whatever kernelspec the notebook names: jupyter_client's own way to say it is a file
         # that would have to be installed for each.
-        manager._kernel_spec = warm_spec(manager.kernel_spec)
+        manager._kernel_spec = warm_spec(manager.kernel_spec, is_alone=True)
         context = manager.context
         context.setsockopt(zmq.RCVHWM, 0)  # the other end of PREPARE_KERNEL in kernel_run
         context.setsockopt(zmq.RECONNECT_IVL, RECONNECT_MS)
         # History in memory; the kernels that jupyter_client calls IPython's own take the option.
         options = ["--HistoryManager.hist_file=:memory:"] if manager.ipykernel else []
-        manager.start_kernel(extra_arguments=options, preexec_fn=tie_to_owner(death_pact()))
+        # The parts of start_kernel, which then sleeps for 10 ms so that its tests see it start.
+        command, rest = manager.pre_start_kernel(
+            extra_arguments=options, preexec_fn=tie_to_owner(death_pact())
+        )
+        manager._launch_kernel(command, **rest)
+        manager.post_start_kernel(**rest)
         self._process = getattr(manager.provisioner, "process", None)
         client = self._client = manager.client(context=context)
         client.start_channels(stdin=False, hb=False)
@@ -119,8 +126,20 @@ class Kernel:
                 self._death = os.pidfd_open(self.pid)
                 self._poller.register(self._death, zmq.POLLIN)
 
-    def wait_until_heard(self, timeout: float) -> dict[str, Any]:
+    @property
+    def language(self) -> str:
+        """Return what its kernelspec says that it speaks, in lower case; "" where nothing."""
+        spec = None if self._manager is None else self._manager.kernel_spec
+        return "" if spec is None else spec.language.lower()
+
+    def prepare(self, code: str) -> None:
+        """Have it run `code`; nobody waits for the answer: cells queue up behind it."""
+        self.client.execute(code, silent=True, store_history=False)
+
+    def wait_until_heard(self, timeout: float, *, then: str = "") -> dict[str, Any]:
         """Ask for its description until the answer comes and the broadcast that goes with it.
+
+        `then` is code for it to run meanwhile, as `prepare` has it.
 
         With the matching idle state everything that it sent before has been read: nothing of its
         start is taken for an output of a cell.
@@ -130,13 +149,21 @@ class Kernel:
             RuntimeError: it did not answer within `timeout` seconds.
         """
         deadline = time.monotonic() + timeout
+        if getattr(self._process, "is_spare", False):
+            # It answers at once, and would have broadcast before we are subscribed.
+            self.client.iopub_channel.socket.poll(int(WELCOME * 1000))
         while (now := time.monotonic()) < deadline:
             request = self.client.kernel_info()
+            if then:
+                self.prepare(then)
+                then = ""
             answer: dict[str, Any] | None = None
             is_idle = False
             until = min(deadline, now + ASK_AGAIN)
             while (left := until - time.monotonic()) > 0:
                 for channel, message in self.messages(left):
+                    if message["msg_type"] == "iopub_welcome" and answer is not None:
+                        until = 0.0  # subscribed too late: ask again
                     if message["parent_header"].get("msg_id") != request:
                         continue
                     if channel == "shell":

@@ -89,6 +89,7 @@ class KernelRun:
         may_exit: bool = False,
         outputs: Callable[[Callable[..., None]], Outputs] = Outputs,
         heard: Callable[[Mapping[str, Any]], None] | None = None,
+        kernel: Callable[[str], Kernel] = Kernel,
     ) -> None:
         self._notebook = notebook
         self._kernel_name = kernel_name
@@ -101,6 +102,7 @@ class KernelRun:
         self._client = JournalingClient(
             notebook, note=self._event, outputs=outputs(self._event), heard=heard, tick=tick
         )
+        self._new_kernel = kernel
         self._kernel: Kernel | None = None
         self._has_run = False  #: a cell did
 
@@ -146,10 +148,13 @@ class KernelRun:
 
     def _start_kernel(self) -> Kernel:
         for left in reversed(range(KERNEL_STARTS)):
-            kernel = self._kernel = Kernel(self._kernel_name)
+            kernel = self._kernel = self._new_kernel(self._kernel_name)
             try:
                 self._launch(kernel)
-                description = kernel.wait_until_heard(self._start_timeout)
+                is_prepared = kernel.language == "python"
+                description = kernel.wait_until_heard(
+                    self._start_timeout, then=PREPARE_KERNEL if is_prepared else ""
+                )
                 break
             except KernelGoneError as error:
                 kernel.end(patience=0)
@@ -159,9 +164,8 @@ class KernelRun:
         language = description.get("language_info") or {}
         if language:
             self._event(EventType.METADATA, metadata={"language_info": language})
-        if language.get("name") == "python":
-            # Nobody waits for the answer: cells queue up behind it.
-            kernel.client.execute(PREPARE_KERNEL, silent=True, store_history=False)
+        if language.get("name") == "python" and not is_prepared:
+            kernel.prepare(PREPARE_KERNEL)
         return kernel
 
     def _launch(self, kernel: Kernel) -> None:

@@ -5,7 +5,6 @@ import os
 import pty
 import shutil
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -49,24 +48,12 @@ def team(tmp_path: Path, runtime: Path) -> Cli:
     """The command in a fresh workspace, with a zygote that has everything imported."""
     made = make_workspace(tmp_path / "team", lease=1)
     made = replace(made, environment=warm(runtime))
-    warm_up(made, runtime)
+    made.ok("kernels", "warm", "--role", "command")
     return made
 
 
 def warm(runtime: Path) -> dict[str, str]:
     return {"NBPROD_RUNTIME_DIR": str(runtime), "NBPROD_WARM": "on", "NBPROD_PRELOAD": ""}
-
-
-def warm_up(team: Cli, runtime: Path) -> None:
-    """Have a zygote that the next command of `team` is forked from."""
-
-    def is_up() -> bool:
-        with socket.socket(socket.AF_UNIX) as peer:
-            return any(peer.connect_ex(str(path)) == 0 for path in runtime.glob("*.sock"))
-
-    if not is_up():
-        team.ok("runs", "list")
-        wait_for(is_up, "a zygote that has everything imported")
 
 
 def starts(runtime: Path) -> list[dict[str, Any]]:

@@ -69,6 +69,10 @@ def serve(listener: socket.socket, mode: str) -> None:
         if mode == "leaving":
             peer.close()
             continue
+        if mode == "leaving once":
+            peer.close()
+            mode = ""
+            continue
         if mode == "garbage":
             peer.sendall(b"\x00\xff not JSON\n")
             continue

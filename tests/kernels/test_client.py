@@ -263,6 +263,14 @@ def test_a_zygote_that_leaves_without_an_answer_is_a_reason(serve: Serve) -> Non
     assert why_not() == "its zygote was out of date as often as it was started"
 
 
+def test_who_warms_up_asks_again_where_a_zygote_was_just_leaving(serve: Serve) -> None:
+    server = serve("leaving once")
+
+    facts = client.warm_up(role="kernel", settings=SETTINGS, environment=os.environ)
+
+    assert facts == {"pid": server.pid, "mode": ""}
+
+
 def test_a_stale_zygote_that_stays_is_a_reason(serve: Serve) -> None:
     serve("stale")
 

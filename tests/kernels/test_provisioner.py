@@ -50,6 +50,8 @@ class Kernel:
                 printed.append(message["content"]["text"])
 
         reply = self.client.execute_interactive(code, output_hook=keep, timeout=60)
+        while reply["content"]["status"] == "aborted":  # still clearing up after an error
+            reply = self.client.execute_interactive(code, output_hook=keep, timeout=60)
         assert reply["content"]["status"] == "ok", reply["content"]
         return "".join(printed).strip()
 
@@ -467,6 +469,8 @@ def test_a_spec_with_a_provisioner_of_its_own_stays_as_it_is() -> None:
         "debugger": True,
         "kernel_provisioner": {"provisioner_name": "nbprod-warm", "config": {}},
     }
+    alone = warm_spec(plain, is_alone=True).metadata["kernel_provisioner"]
+    assert alone == {"provisioner_name": "nbprod-warm", "config": {"is_alone": True}}
     assert plain.metadata == {"debugger": True}
 
 

@@ -174,6 +174,8 @@ class ForkedKernel:
                 printed.append(message["content"]["text"])
 
         reply = self.client.execute_interactive(code, output_hook=keep, timeout=60)
+        while reply["content"]["status"] == "aborted":  # still clearing up after an error
+            reply = self.client.execute_interactive(code, output_hook=keep, timeout=60)
         assert reply["content"]["status"] == "ok", reply["content"]
         return "".join(printed).strip()
 

