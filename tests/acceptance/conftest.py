@@ -6,7 +6,7 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,10 @@ import pytest
 
 NBPROD = Path(sys.executable).with_name("nbprod")
 PATIENCE = 60.0
+
+
+#: What tests have started, until their end.
+_started: "list[subprocess.Popen[str]]" = []
 
 
 @dataclass(frozen=True)
@@ -60,8 +64,8 @@ class Cli:
         return json.loads(self.ok(*arguments, "--json"))
 
     def start(self, *arguments: object, before: tuple[str, ...] = ()) -> "subprocess.Popen[str]":
-        """Start a command and return while it runs."""
-        return subprocess.Popen(
+        """Start a command and return while it runs; the end of the test ends it."""
+        process = subprocess.Popen(
             [*before, str(NBPROD), *map(str, arguments)],
             cwd=self.folder,
             env=self._environment(),
@@ -70,6 +74,8 @@ class Cli:
             stderr=subprocess.PIPE,
             text=True,
         )
+        _started.append(process)
+        return process
 
     def _environment(self) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("NBPROD_")}
@@ -84,6 +90,20 @@ def make_workspace(folder: Path, *, settings: str = "", lease: float = 30.0) -> 
     text = f'[workspace]\nname = "team"\n\n[runs]\nlease_seconds = {lease}\n{settings}'
     (folder / "nbprod.toml").write_text(text, encoding="utf-8")
     return Cli(folder)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_started_lives_on() -> Iterator[None]:
+    """End what a test that failed has left running."""
+    yield
+    while _started:
+        process = _started.pop()
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+        for pipe in (process.stdout, process.stderr):
+            if pipe is not None:
+                pipe.close()
 
 
 @pytest.fixture
@@ -130,10 +150,11 @@ def processes_of(folder: Path) -> list[int]:
     for process in psutil.process_iter():
         try:
             words = [*process.cmdline(), *process.environ().values()]
+            is_over = process.status() == psutil.STATUS_ZOMBIE
         except (psutil.Error, OSError):
             continue
         is_ours = any(str(folder) in word for word in words)
-        if is_ours and process.pid != os.getpid() and process.status() != psutil.STATUS_ZOMBIE:
+        if is_ours and process.pid != os.getpid() and not is_over:
             found.append(process.pid)
     return found
 

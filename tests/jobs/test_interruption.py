@@ -34,11 +34,13 @@ def running(workspace: Workspace) -> Iterator["subprocess.Popen[bytes]"]:
     """A process that executes a job, caught while its first step's kernel sleeps."""
     (workspace.jobs_folder / "slow.yaml").write_text(JOB)
     process = subprocess.Popen([sys.executable, "-c", CODE], cwd=workspace.root)
-    _until(lambda: any(run.status is RunStatus.RUNNING for run in workspace.runs()))
-    _until(lambda: len(psutil.Process(process.pid).children(recursive=True)) >= 2)
-    yield process
-    process.kill()
-    process.wait()
+    try:
+        _until(lambda: any(run.status is RunStatus.RUNNING for run in workspace.runs()))
+        _until(lambda: len(psutil.Process(process.pid).children(recursive=True)) >= 2)
+        yield process
+    finally:
+        process.kill()
+        process.wait()
 
 
 def _until(holds: Callable[[], bool], *, seconds: float = 90) -> None:

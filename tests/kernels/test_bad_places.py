@@ -124,10 +124,13 @@ print(peer.recv(100))
         assert server.stdout is not None
         assert server.stdout.readline() == "listening\n"
 
-        reason = why_not()
+        try:
+            reason = why_not()
 
-        assert reason == "its zygote cannot be reached (Another user listens there.)"
-        assert server.stdout.readline() == "b''\n"  # not a word, and no descriptor
+            assert reason == "its zygote cannot be reached (Another user listens there.)"
+            assert server.stdout.readline() == "b''\n"  # not a word, and no descriptor
+        finally:
+            server.kill()
 
 
 @pytest.mark.parametrize("kind", ["file", "link", "socket"])

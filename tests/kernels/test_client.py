@@ -1,5 +1,6 @@
 """The client of zygotes, against a server that really forks, and against ones that misbehave."""
 
+import gc
 import json
 import logging
 import os
@@ -176,26 +177,29 @@ def test_a_process_ends_with_its_owner_and_not_with_a_fork_of_it(serve: Serve) -
         child = os.fork()
     if not child:
         signal.pause()
-    pidfd = os.pidfd_open(process.pid)
+    try:
+        pidfd = os.pidfd_open(process.pid)
 
-    assert process.poll() is None
-    process.close()
+        assert process.poll() is None
+        process.close()
 
-    assert select.select([pidfd], [], [], 10)[0]
-    os.close(pidfd)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
+        assert select.select([pidfd], [], [], 10)[0]
+        os.close(pidfd)
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
 
 
 def test_no_descriptor_is_left_open_by_processes_that_ended(serve: Serve) -> None:
     serve("forking")
     ask("exit", "0").wait(20)
+    gc.collect()  # what other tests have left is not to go meanwhile
     before = open_descriptors()
 
     for _ in range(5):
         ask("exit", "0").wait(20)
 
-    assert open_descriptors() == before
+    assert open_descriptors() <= before
 
 
 def test_starts_stand_in_the_ledger(serve: Serve, runtime: Path) -> None:

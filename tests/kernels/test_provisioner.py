@@ -1,6 +1,7 @@
 """Kernels by the provisioner: forked where that changes nothing, cold with a reason elsewhere."""
 
 import asyncio
+import gc
 import os
 import shutil
 import signal
@@ -152,12 +153,13 @@ def test_a_shutdown_runs_what_the_user_left_for_the_end_and_reports_the_exit(
     kernel.says("import atexit; from pathlib import Path; atexit.register(Path('left').touch)")
     process = kernel.provisioner.process
 
+    kernel.manager.shutdown_wait_time = 60  # else it is terminated after 2.5 s, busy cores or not
     begun = time.monotonic()
     kernel.end()
 
     assert (tmp_path / "left").exists()
     assert process.returncode == 0
-    assert time.monotonic() - begun < 2.5  # half the patience of jupyter_client: a stall
+    assert time.monotonic() - begun < 9  # a stall takes 10
     assert not kernel.manager.has_kernel
 
 
@@ -224,12 +226,13 @@ def test_many_kernels_start_at_once(warm: Starts, tmp_path: Path) -> None:
 
 def test_no_descriptor_and_no_port_stays_behind(start: Start, warm: Starts) -> None:
     start().end()
+    gc.collect()  # what other tests have left is not to go meanwhile
     descriptors, ports = open_descriptors(), set(LocalPortCache.instance().currently_used_ports)
 
     for _ in range(3):
         start().end()
 
-    assert open_descriptors() == descriptors
+    assert open_descriptors() <= descriptors
     assert LocalPortCache.instance().currently_used_ports == ports
 
 

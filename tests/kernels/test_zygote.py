@@ -175,7 +175,7 @@ print("said")
         took.append(time.monotonic() - begun)
 
     # A stall takes 10 s or never ends; before it was cured, every eighth kernel had one.
-    assert max(took) < 5
+    assert max(took) < 9  # a stall takes 10
     assert (tmp_path / "ended").read_text().split() == [str(number) for number in range(25)]
 
 
@@ -207,7 +207,7 @@ def test_a_kernel_is_gone_within_a_second_of_its_owner(own: Forks, busy: str) ->
     left = time.monotonic()
     until(lambda: is_gone(pid))
 
-    assert time.monotonic() - left < 1
+    assert time.monotonic() - left < 5  # it would go on for 60
 
 
 def test_a_process_that_ended_keeps_its_pid_until_its_client_has_left(forks: Forks) -> None:

@@ -98,7 +98,7 @@ def test_a_killed_kernel_fails_the_run_by_name(attempt: Make) -> None:
 
 
 def test_a_killed_attempt_fails_and_its_notebook_comes_from_the_journal(attempt: Make) -> None:
-    kill = "import os, time\nprint('here', flush=True)\ntime.sleep(.5)\nos.kill(os.getppid(), 9)"
+    kill = "import os, time\nprint('here', flush=True)\ntime.sleep(2)\nos.kill(os.getppid(), 9)"
     made = attempt("1", kill + "\ntime.sleep(60)", "3")
 
     result = made.execute()

@@ -31,7 +31,7 @@ held = []
 while True:
     held.append(bytearray(20_000_000))
     held[-1][::4096] = bytes(len(held[-1][::4096]))
-    time.sleep(0.005)
+    time.sleep(0.03)
 """
 SENTENCE = re.compile(
     r"The run used more memory than its limit of (\S+ MB)"
@@ -195,17 +195,17 @@ def test_of_a_killed_attempt_the_journal_still_says_what_its_cells_used(attempt:
 
 
 def test_a_run_that_takes_too_long_says_so_and_what_it_used(attempt: Make) -> None:
-    made = attempt("1", "import time\ntime.sleep(600)", "3", timeout=timedelta(seconds=6))
+    made = attempt("1", "import time\ntime.sleep(600)", "3", timeout=timedelta(seconds=15))
     began = time.monotonic()
 
     result = made.execute()
 
-    reason = "The run took longer than its timeout of 6 s; it ended while cell 2 was running."
+    reason = "The run took longer than its timeout of 15 s; it ended while cell 2 was running."
     assert (result.status, result.reason) == (RunStatus.FAILED, reason)
     assert result.error == CellError(type="TimedOut", message=reason, cell=1)
     assert made.statuses() == [OK, INTERRUPTED, NOT_RUN]
     assert result.usage is not None
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 120  # the cell would sleep for 600
 
 
 def test_a_cell_that_ignores_the_interrupt_is_killed_when_the_time_is_over(attempt: Make) -> None:
@@ -213,7 +213,7 @@ def test_a_cell_that_ignores_the_interrupt_is_killed_when_the_time_is_over(attem
         "import signal, time\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
         "while True: time.sleep(1)"
     )
-    made = attempt(stubborn, timeout=timedelta(seconds=6), grace=timedelta(seconds=0.5))
+    made = attempt(stubborn, timeout=timedelta(seconds=15), grace=timedelta(seconds=0.5))
 
     result = made.execute()
 

@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 PROGRAM = """\
-import gc, json, os, signal, sys, tempfile, threading
+import gc, json, os, signal, sys, threading, time
 from pathlib import Path
 from nbprod.runners import rehearsal
 from nbprod.runners.kernel_run import KernelRun
@@ -27,10 +27,14 @@ def seen():
         "children": Path(f"/proc/self/task/{os.getpid()}/children").read_text(),
     }
 
-before = seen()
+def settled():
+    gc.collect()
+    time.sleep(0.5)  # a joined thread stays in /proc until Linux has taken it away
+    return seen()
+
+before = settled()
 rehearsal.rehearse()
-gc.collect()
-print(json.dumps({"before": before, "after": seen(), "ends": [str(end[0]) for end in ends]}))
+print(json.dumps({"before": before, "after": settled(), "ends": [str(end[0]) for end in ends]}))
 """
 
 

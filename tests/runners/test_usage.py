@@ -178,7 +178,8 @@ answer = os.read(read, 20).decode()
 
     assert is_left
     assert is_ended
-    assert not psutil.pid_exists(left) or psutil.Process(left).status() == psutil.STATUS_ZOMBIE
+    now = look(left)
+    assert now is None or now.is_over
 
 
 def test_another_runs_processes_are_left_alone(worker: Worker, tmp_path: Path) -> None:

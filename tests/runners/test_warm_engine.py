@@ -92,7 +92,7 @@ def test_the_death_of_a_forked_kernel_is_explained(
 
 @pytest.mark.usefixtures("warm")
 def test_a_forked_kernel_is_interrupted_at_the_runs_timeout(attempt: Make) -> None:
-    made = attempt("import time; time.sleep(600)", "2", timeout=timedelta(seconds=4))
+    made = attempt("import time; time.sleep(600)", "2", timeout=timedelta(seconds=10))
 
     result = made.execute()
 

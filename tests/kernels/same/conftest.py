@@ -33,7 +33,7 @@ def _meeting_place() -> Iterator[Path]:
     for pid in zygotes:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-    shutil.rmtree(folder)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
