@@ -35,7 +35,7 @@ def finish(
     reason: str = "",
     error: CellError | None = None,
 ) -> AttemptResult:
-    """Return the final result of the attempt in `folder`, whose processes are all gone.
+    """Return the final result of the attempt in `folder`, whose notebook nobody writes any more.
 
     `finished` is its RUN_FINISHED event where one is known; else the journal is searched, and one
     that lacks it is completed with `status` and `reason`. The executed notebook is rendered where

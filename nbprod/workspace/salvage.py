@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 #: The template as it was when its run began.
 SNAPSHOT_FILE = "template.ipynb"
+#: Held in the run's folder by who saves it: two watchers find a lost run at the same moment.
+LOCK_FILE, LOCK_SECONDS = ".salvage.lock", 60.0
 
 logger = logging.getLogger(__name__)
 
@@ -33,11 +35,19 @@ def salvage(store: "Store", runs: Iterable[Run], root: Path) -> None:
 
 
 def _salvage(store: "Store", run: Run, folder: Path) -> None:
-    from nbprod.notebook.scraps import read_scraps
-    from nbprod.runners.finish import finish
+    from filelock import FileLock
 
     if not (folder / SNAPSHOT_FILE).is_file():
         return  # it was lost before anything of it was written: there is nothing to save
+    with FileLock(folder / LOCK_FILE, timeout=LOCK_SECONDS):
+        if not store.runs.get(run.id).notebook_digest:  # nobody was faster
+            _save(store, run, folder)
+
+
+def _save(store: "Store", run: Run, folder: Path) -> None:
+    from nbprod.notebook.scraps import read_scraps
+    from nbprod.runners.finish import finish
+
     result = finish(folder, status=RunStatus.LOST, reason=run.reason)
     if result.notebook is None:
         logger.warning("the notebook of lost run %s could not be saved: %s", run.id, result.reason)
