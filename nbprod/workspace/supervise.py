@@ -96,12 +96,11 @@ class Supervisor:
         RunInterrupted, so that a sweep or a job around it ends too.
         """
         run = self._insert(run)
-        cancel = threading.Event()
+        cancel, ending = threading.Event(), threading.Event()
+        gpus: tuple[Gpu, ...] = ()
         with cancelled_by_signals(cancel) as interrupted, ExitStack() as held:
             try:
-                gpus = self._take_devices(run, template, resources)
-                if gpus:
-                    held.callback(self.store.gpus.release, run.id, run.fence)
+                # Before it has its devices: those may be waited for longer than the lease lasts.
                 beats = beating(
                     lambda: self._renew(run, has_devices=bool(gpus)),
                     lease=self.lease,
@@ -109,6 +108,9 @@ class Supervisor:
                     on_lost=cancel.set,
                 )
                 ending = held.enter_context(beats)
+                gpus = self._take_devices(run, template, resources)
+                if gpus:
+                    held.callback(self.store.gpus.release, run.id, run.fence)
                 request = self._prepare(run, template, injected=injected, cwd=cwd, gpus=gpus)
                 request = replace(
                     request,
@@ -118,6 +120,7 @@ class Supervisor:
                 )
                 result = self._attempt(run, request, on_event, cancel)
             except BaseException as error:
+                ending.set()
                 self._give_up(run, error)
                 raise
             ending.set()

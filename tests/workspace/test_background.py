@@ -68,6 +68,24 @@ def test_a_gpu_is_lent_again_when_the_kernel_before_has_ended(
         assert connection.exec_driver_sql("SELECT count(*) FROM gpu_leases").scalar() == 0
 
 
+def test_a_run_that_waits_for_a_gpu_keeps_its_lease(
+    ws: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NBPROD_GPU_INVENTORY", GPU)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    settings = ws.root / "nbprod.toml"
+    settings.write_text(settings.read_text() + "[runs]\nlease_seconds = 2\n")
+    ws = nbprod.open(ws.root)
+    ws.run("lingers")
+    threading.Timer(4, (ws.root / "go").touch).start()
+
+    second = ws.run("lingers")
+    ws.close()
+
+    assert (second.status, second.reason) == ("succeeded", "Every cell finished.")
+    assert ws.record(second.id).lineage.devices == ("NVIDIA H100 (GPU-aaaa)",)
+
+
 def test_an_interpreter_does_not_exit_before_kernels_have_ended(ws: Workspace) -> None:
     code = "import nbprod, sys; print(nbprod.open(sys.argv[1]).run('lingers').folder, flush=True)"
     process = subprocess.Popen(
