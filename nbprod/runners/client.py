@@ -113,6 +113,8 @@ class JournalingClient(NotebookClient):
             for channel, message in self._kernel.messages(_soonest(wake, left)):
                 if channel == "iopub":
                     self._take(message, request)
+                    if request.answer is not None:  # they still come
+                        deadline = time.monotonic() + LAST_OUTPUTS
                 elif message["parent_header"].get("msg_id") == request.id:
                     request.answer = message["content"]
                     deadline = time.monotonic() + LAST_OUTPUTS

@@ -37,6 +37,9 @@ ASK_AGAIN, ASK_AGAIN_SOON = 1.0, 0.02
 WELCOME = 0.02
 #: Seconds between two looks at a kernel whose death nobody tells us.
 LOOK_EVERY = 0.2
+#: Messages of a channel that are handed on in one go: who listens has a clock to look at, and a
+#: kernel may send faster than they are taken in.
+AT_ONCE = 500
 #: Seconds that what a dead kernel sent may take to come out of the socket.
 LAST_WORDS = 0.1
 #: Seconds between SIGTERM and SIGKILL.
@@ -178,6 +181,8 @@ class Kernel:
     def messages(self, timeout: float | None) -> Iterator[tuple[Channel, dict[str, Any]]]:
         """Yield what has come in on both channels; wait up to `timeout` seconds where nothing has.
 
+        Not more than AT_ONCE of each: the next call has the others.
+
         Raises:
             KernelGoneError: the process is gone and has been read out.
         """
@@ -212,7 +217,7 @@ class Kernel:
     def _read(self, name: Channel) -> Iterator[dict[str, Any]]:
         client = self.client
         channel: Any = client.iopub_channel if name == "iopub" else client.shell_channel
-        while True:
+        for _ in range(AT_ONCE):
             try:
                 parts = channel.socket.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:

@@ -95,6 +95,17 @@ def test_papermills_own_timeout_is_of_each_cell(source: Path) -> None:
     assert statuses(output) == ["ok", "ok", "error", "not_run"]
 
 
+def test_a_cell_that_floods_us_with_outputs_is_timed_out_all_the_same(source: Path) -> None:
+    output = write(source, "while True: display(1)")
+    began = time.monotonic()
+
+    with pytest.raises(CellTimeoutError, match="longer than the 2 s that a cell may take"):
+        run(source, output, execution_timeout=2)
+
+    assert time.monotonic() - began < 60
+    assert statuses(output) == ["error"]
+
+
 def test_what_is_cut_is_whole_beside_the_notebook(source: Path) -> None:
     output = write(source, "print('x' * 5_000)", front_matter=FRONT_MATTER)
 
