@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 #: Seconds between two looks at the journal, and at the store.
 LOOK_EVERY, ASK_EVERY = 0.1, 0.5
+#: Seconds that the two clocks go apart when this machine was asleep, or its time was set; and for
+#: how long nobody is taken for lost after that.
+LEAP, SPARED = 1.0, 60.0
 #: Bytes read at once.
 _CHUNK = 1 << 20
 
@@ -26,16 +29,19 @@ def follow(store: "Store", root: Path, run_id: str) -> Iterator[Event | None]:
     """Yield the events of a run from its first, as they come; None where nothing is new.
 
     Ends when the run is final and all its events were yielded. A run whose supervisor vanished
-    becomes lost meanwhile, as soon as its lease is over. One that begins anew in another attempt
-    is followed there, from its RUN_STARTED.
+    becomes lost meanwhile, as soon as its lease is over; supervisors that slept with this machine
+    are first given time to renew theirs. One that begins anew in another attempt is followed
+    there, from its RUN_STARTED.
     """
+    sleep = _Sleep()
     with _Growing() as journal:
         ask_at, has_ended = 0.0, False
         while True:
             is_final = False
             if has_ended or time.monotonic() >= ask_at:
                 # First whether it is final, then what it wrote: nothing comes after that.
-                salvage(store, store.runs.expire(), root)
+                if not sleep.was_just_now():
+                    salvage(store, store.runs.expire(), root)
                 run = store.runs.get(run_id)
                 is_final = run.status.is_final
                 if run.folder:
@@ -51,6 +57,21 @@ def follow(store: "Store", root: Path, run_id: str) -> Iterator[Event | None]:
                 return
             yield None
             time.sleep(LOOK_EVERY)
+
+
+class _Sleep:
+    """Tells that this machine slept: its wall clock went on, and its monotonic one did not."""
+
+    def __init__(self) -> None:
+        self._apart = time.time() - time.monotonic()
+        self._spared_until = time.monotonic()
+
+    def was_just_now(self) -> bool:
+        """Say whether supervisors on this machine may not have beaten since they woke up."""
+        before, self._apart = self._apart, time.time() - time.monotonic()
+        if abs(self._apart - before) > LEAP:
+            self._spared_until = time.monotonic() + SPARED
+        return time.monotonic() < self._spared_until
 
 
 class _Growing:
