@@ -59,7 +59,10 @@ class MemoryGroup:
         return True
 
     def kills(self) -> int:
-        """Return how many of its processes were killed for want of memory."""
+        """Return how many of its processes were killed because it had reached its limit."""
+        # Linux counts those as well that it killed because the machine had no memory left.
+        if not self._count("memory.events", "oom"):
+            return 0
         return self._count("memory.events", "oom_kill")
 
     def peak(self) -> int:
@@ -100,9 +103,9 @@ class MemoryGroup:
 
 def _sweep(parent: Path) -> None:
     """Take away the groups of attempts that were killed before they could do it."""
-    with suppress(OSError):
-        for folder in parent.glob("nbprod-*"):
-            # One that was made just now is about to get its first process.
+    for folder in parent.glob("nbprod-*"):
+        # One that was made just now is about to get its first process.
+        with suppress(OSError):
             if time.time() - folder.stat().st_ctime > _ABANDONED:
                 folder.rmdir()  # refused where a process is still in it
 

@@ -46,9 +46,10 @@ class MemoryLimit:
 
     def exceeded(self, members: Callable[[], Sequence[Process]]) -> bool:
         """Say whether those whom `members` returns hold too much, or were killed for it."""
-        if self._group is not None:
-            if self._group.kills():
-                self.peak_bytes = max(self.peak_bytes, self._group.peak(), self.limit_bytes)
+        group = self._group  # which another thread may take away meanwhile
+        if group is not None:
+            if group.kills():
+                self.peak_bytes = max(self.peak_bytes, group.peak(), self.limit_bytes)
                 return True
             return False
         return self._is_too_much(members())

@@ -156,6 +156,33 @@ def test_a_kill_by_the_group_is_too_much_even_where_nobody_saw_it_grow(tree: Pat
     )
 
 
+def test_a_kill_for_want_of_the_machines_memory_is_not_the_groups(tree: Path) -> None:
+    limit = MemoryLimit(5 * MB, name="run-1")
+    limit.hold(os.getpid())
+    folder = tree / f"user/app/nbprod-run-1-{os.getpid()}"
+
+    (folder / "memory.events").write_text("low 0\nhigh 0\nmax 0\noom 0\noom_kill 3\n")
+
+    assert not limit.exceeded(Family(os.getpid()).members)
+
+
+def test_a_group_that_is_still_used_does_not_keep_the_others(
+    tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cgroups, "_ABANDONED", -1.0)
+    for number in range(5):
+        (tree / f"user/app/nbprod-left-{number}").mkdir()
+        group_files(tree / f"user/app/nbprod-used-{number}", control="")
+
+    group = MemoryGroup.make("run-1", limit_bytes=MB)
+
+    assert group is not None
+    assert sorted(path.name for path in tree.rglob("nbprod-*")) == [
+        "nbprod-run-1",
+        *(f"nbprod-used-{number}" for number in range(5)),
+    ]
+
+
 def _group_here() -> MemoryGroup | None:
     return MemoryGroup.make(f"test-{os.getpid()}", limit_bytes=100 * MB)
 
