@@ -62,7 +62,7 @@ class Interim:
             return None  # whatever changes something comes with another tick
         try:
             self._save()
-        except OSError as error:
+        except Exception as error:  # noqa: BLE001 - papermill's clouds raise errors of their own
             # The run goes on, and its end is written all the same where there is room by then.
             logger.warning("the notebook is not written while the run goes on: %s", error)
             self._is_over = True

@@ -142,11 +142,16 @@ def test_without_a_journal_everything_is_there() -> None:
     assert len(run.notebooks()[0].cells[0].outputs[0].text) == FREE
 
 
-def test_a_place_that_cannot_be_written_ends_no_run() -> None:
+class CloudError(Exception):
+    """What a client of somebody's storage raises is no OSError."""
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), CloudError("no bucket")])
+def test_a_place_that_cannot_be_written_ends_no_run(error: Exception) -> None:
     run = Run()
 
     def fail(content: bytes) -> None:
-        raise OSError(28, "No space left on device")
+        raise error
 
     interim = Interim(run.rendering, fail, has_journal=True, clock=lambda: run.now)
     run.event(EventType.CELL_STARTED, cell=0)
