@@ -90,7 +90,8 @@ class Outputs:
         self._updates: dict[str, tuple[float, dict[str, Any]]] = {}
         self._untold: dict[str, tuple[int, _Cut]] = {}  #: files whose numbers grew since
         self._files = 0
-        self._numbers: dict[str, int] = {}  #: of displays whose content went into files
+        #: of displays whose content went into files, by id and format
+        self._numbers: dict[tuple[str, str], int] = {}
 
     def tick(self) -> float | None:
         """Pass on what was held back for long enough; return in how many seconds more will be."""
@@ -144,6 +145,7 @@ class Outputs:
         """Forget what the cell has shown."""
         self.flush()
         self._shown.pop(cell, None)
+        self._untold = {file: told for file, told in self._untold.items() if told[0] != cell}
         self._note(EventType.OUTPUT_CLEARED, cell=cell)
 
     def finish(self) -> None:
@@ -265,11 +267,11 @@ class Outputs:
     def _set_aside(
         self, cell: int, what: str, payload: Any, kept: int, display_id: str | None
     ) -> _Cut:
-        """Write a payload to a file; one of a display takes the place of its former one."""
+        """Write a payload to a file; a display's takes the place of its former one."""
         assert self._overflow is not None
         number = self._files = self._files + 1
         if display_id is not None:
-            number = self._numbers.setdefault(display_id, number)
+            number = self._numbers.setdefault((display_id, what), number)
         file = self._overflow.keep(f"cell-{cell + 1}-{number}", what, payload)
         return _Cut(what, file, kept, size_of(payload), "bytes")
 

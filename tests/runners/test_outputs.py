@@ -179,6 +179,23 @@ def test_a_display_that_grows_too_large_keeps_one_file(tmp_path: Path) -> None:
     assert (shown.folder / "cell-1-1.txt").read_text() == "y" * 20
 
 
+def test_two_formats_of_a_display_keep_a_file_each(tmp_path: Path) -> None:
+    shown = Shown(tmp_path, max_bytes=5)
+    formats = {"application/x.a+json": {"a": "x" * 20}, "application/x.b+json": {"b": "y" * 10}}
+
+    shown.display("d", **formats)
+    shown.outputs.update(0, "d", {"data": formats, "metadata": {}})
+    shown.outputs.finish()
+
+    files = {path.name: json.loads(path.read_text()) for path in shown.folder.iterdir()}
+    assert files == {"cell-1-1.json": {"a": "x" * 20}, "cell-1-2.json": {"b": "y" * 10}}
+    told = [(cut["what"], cut["file"]) for kind, cut in shown.events if kind == "output_cut"]
+    assert told == 2 * [
+        ("application/x.a+json", "outputs/cell-1-1.json"),
+        ("application/x.b+json", "outputs/cell-1-2.json"),
+    ]
+
+
 def test_outputs_beyond_the_count_go_into_one_file(tmp_path: Path) -> None:
     shown = Shown(tmp_path, max_count=2)
 
@@ -217,6 +234,17 @@ def test_a_cleared_cell_begins_anew(tmp_path: Path) -> None:
 
     shown.outputs.clear(0)
     shown.print("abc")
+
+    assert shown.rendered() == ["abc"]
+
+
+def test_a_cleared_cell_says_no_more_of_what_was_cut_before(tmp_path: Path) -> None:
+    shown = Shown(tmp_path, max_bytes=5)
+    shown.print("123456789", "more")
+
+    shown.outputs.clear(0)
+    shown.print("abc")
+    shown.outputs.finish()
 
     assert shown.rendered() == ["abc"]
 
