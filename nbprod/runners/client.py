@@ -146,7 +146,13 @@ class JournalingClient(NotebookClient):
             case "stream" | "display_data" | "execute_result" | "error":
                 self._output(msg, cell_index, display_id)
             case _ if kind.startswith("comm"):
-                self.handle_comm_msg([], msg, cell_index)
+                self._comm(msg, cell_index)
+
+    def _comm(self, msg: dict[str, Any], cell_index: int) -> None:
+        try:
+            self.handle_comm_msg([], msg, cell_index)
+        except Exception as error:  # noqa: BLE001 - anyone may open a comm and send what they like
+            logger.warning("cell %d: a comm was not understood: %s", cell_index + 1, error)
 
     def _progress(self, content: Mapping[str, Any], cell_index: int) -> None:
         self._note(EventType.PROGRESS, cell=cell_index, progress=content["data"][PROGRESS_MIME])

@@ -120,8 +120,10 @@ class KernelRun:
             kernel=self._kernel_name,
             **self._started,
         )
+        failure = "could not be started"
         try:
             kernel = self._start_kernel()
+            failure = "could no longer be listened to"
             self._client.use(kernel)
             ending = self._run_cells()
             if ending[2] is None:
@@ -133,7 +135,7 @@ class KernelRun:
             if self._watch.ending is not None:
                 return self._ended_early(None)
             logger.exception("the kernel could not be used")
-            reason = f"The kernel {self._kernel_name or 'python3'!r} could not be started: {error}"
+            reason = f"The kernel {self._kernel_name or 'python3'!r} {failure}: {error}"
             return RunStatus.FAILED, reason, CellError(type=type(error).__name__, message=reason)
 
     def end_kernel(self, *, patience: float = PATIENCE) -> KernelEnd | None:

@@ -11,9 +11,12 @@ from pathlib import Path
 import pytest
 
 from nbprod.core.events import EventType
-from nbprod.core.runs import RunStatus
+from nbprod.core.runner import LOG_FILE
+from nbprod.core.runs import CellError, RunStatus
 from nbprod.core.scraps import ScrapDeclaration, ScrapType
-from tests.runners.conftest import Make, read
+from nbprod.runners.kernel_run import KernelRun
+from nbprod.runners.watch import Watch
+from tests.runners.conftest import Make, notebook, read
 
 OK, ERROR = ("ok", "completed"), ("error", "failed")
 NOT_RUN, INTERRUPTED = ("not_run", "pending"), ("interrupted", "failed")
@@ -241,6 +244,41 @@ def test_a_kernel_that_dies_as_it_starts_is_started_again_but_not_for_ever(
         assert result.status is RunStatus.FAILED
         assert result.reason.startswith("The kernel 'frail' could not be started: ")
         assert starts.read_text() == "xxx"
+
+
+def test_a_message_of_a_comm_that_makes_no_sense_ends_no_run(attempt: Make) -> None:
+    made = attempt(
+        "from comm import create_comm\ncreate_comm(target_name='x').send({'state': 'done'})", "2"
+    )
+
+    result = made.execute()
+
+    assert result.status is RunStatus.SUCCEEDED, result.reason
+    assert made.statuses() == [OK, OK]
+    log = (made.request.folder / LOG_FILE).read_text()
+    assert "cell 1: a comm was not understood: " in log
+
+
+def test_a_kernel_whose_outputs_cannot_be_taken_had_been_started() -> None:
+    def fail(output: object) -> None:
+        raise LookupError("nowhere to put it")
+
+    run = KernelRun(
+        notebook("1"),
+        kernel_name="",
+        note=lambda event: None,
+        watch=Watch(),
+        start_timeout=120,
+        started={},
+        heard=fail,
+    )
+
+    status, reason, error = run.execute()
+
+    run.end_kernel()
+    assert status is RunStatus.FAILED
+    assert reason == "The kernel 'python3' could no longer be listened to: nowhere to put it"
+    assert error == CellError(type="LookupError", message=reason)
 
 
 def test_a_missing_scrap_fails_the_run_and_the_notebook_says_so(attempt: Make) -> None:
