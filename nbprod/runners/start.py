@@ -93,6 +93,7 @@ def start_attempt(request: AttemptRequest) -> StartedAttempt:
             process = _start(str(path), environment, [line.descriptor, log.fileno(), log.fileno()])
     except BaseException:
         line.close()
+        release(folder)
         raise
     line.hand_over()
     return StartedAttempt(request=request, process=process, line=line)

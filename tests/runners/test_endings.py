@@ -15,6 +15,7 @@ from nbprod.core.runner import LOG_FILE
 from nbprod.core.runs import CellError, RunStatus
 from nbprod.core.scraps import ScrapDeclaration, ScrapType
 from nbprod.runners.kernel_run import KernelRun
+from nbprod.runners.reserve import RESERVE_FILE
 from nbprod.runners.watch import Watch
 from tests.runners.conftest import Make, notebook, read
 
@@ -300,6 +301,23 @@ def test_a_folder_that_cannot_be_written_fails_without_an_exception(attempt: Mak
 
     assert result.status is RunStatus.FAILED
     assert result.reason.startswith("The attempt could not be started: [Errno 17]")
+
+
+def test_an_attempt_that_cannot_be_started_keeps_no_space_back(
+    attempt: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr("nbprod.runners.start._start", refuse)
+    made = attempt("1")
+
+    result = made.execute()
+
+    assert result.reason == (
+        "The attempt could not be started: [Errno 11] Resource temporarily unavailable."
+    )
+    assert not (made.request.folder / RESERVE_FILE).exists()
 
 
 def test_a_supervisor_that_is_interrupted_cancels_the_attempt(attempt: Make) -> None:
