@@ -67,10 +67,12 @@ def _environment(pid: int) -> bytes:
 def end_all(folder: Path, *, patience: float = 3.0) -> list[int]:
     """Kill everything the attempt left behind; return the pids that were still there after it.
 
-    Repeated until nothing is found, because a process may fork while it is looked for.
+    Repeated until nothing is found, because a process may fork while it is looked for; but not
+    for much longer than `patience`, because a chain of forks need not end.
     """
     deadline = time.monotonic() + patience
     while True:
+        is_last = time.monotonic() > deadline
         found = members(folder)
         found += [child for process in found for child in _descendants(process)]
         if not found:
@@ -81,10 +83,8 @@ def end_all(folder: Path, *, patience: float = 3.0) -> list[int]:
             except psutil.Error:
                 continue
         _, alive = psutil.wait_procs(found, timeout=0.2)
-        if not alive:
-            continue
-        if time.monotonic() > deadline:
-            return sorted({process.pid for process in alive})
+        if is_last:
+            return sorted({process.pid for process in alive or members(folder)})
 
 
 def _descendants(process: psutil.Process) -> list[psutil.Process]:

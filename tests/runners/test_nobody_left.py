@@ -17,7 +17,7 @@ from nbprod.core.runner import JOURNAL_FILE
 from nbprod.core.runs import RunStatus
 from nbprod.notebook.journal import read_events
 from nbprod.runners.finish import finish
-from nbprod.runners.processes import members
+from nbprod.runners.processes import end_all, members
 from tests.runners.conftest import Attempt, Make, notebook
 
 #: A cell that starts a process of its own session, and would go on for long.
@@ -86,6 +86,28 @@ def test_what_a_cell_started_ends_with_a_successful_run_too(attempt: Make) -> No
 
     assert result.status is RunStatus.SUCCEEDED
     assert members(made.request.folder) == []
+
+
+def test_a_chain_of_forks_is_not_followed_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chain: list[subprocess.Popen[bytes]] = []
+
+    def forked(folder: Path) -> list[psutil.Process]:
+        if len(chain) == 100:
+            return []
+        chain.append(subprocess.Popen(["sleep", "600"]))
+        return [psutil.Process(chain[-1].pid)]
+
+    monkeypatch.setattr("nbprod.runners.processes.members", forked)
+
+    left = end_all(tmp_path, patience=0)
+
+    for process in chain:
+        process.kill()
+        process.wait()
+    assert left == [chain[-1].pid]
+    assert len(chain) < 10
 
 
 def test_a_kernel_dies_with_an_attempt_killed_dead(attempt: Make) -> None:
