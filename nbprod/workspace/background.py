@@ -26,13 +26,11 @@ def go_on(name: str, work: Callable[[], object]) -> None:
                 _working.discard(threading.current_thread())
 
     thread = threading.Thread(target=do, name=name)
-    with _lock:
-        _working.add(thread)
     try:
-        thread.start()
+        with _lock:  # nobody can wait for a thread that has not started
+            thread.start()
+            _working.add(thread)
     except RuntimeError:  # no threads any more: the interpreter exits, or the limit is reached
-        with _lock:
-            _working.discard(thread)
         work()
 
 

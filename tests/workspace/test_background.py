@@ -11,7 +11,7 @@ import pytest
 
 import nbprod
 from nbprod.runners.processes import members
-from nbprod.workspace import Workspace
+from nbprod.workspace import Workspace, background
 from nbprod.workspace.background import go_on, is_idle, wait
 
 #: Its kernel ends when it is let, and notes that its handler ran to the end.
@@ -136,4 +136,33 @@ def test_what_fails_in_the_background_is_logged(caplog: pytest.LogCaptureFixture
 
     messages = [record.getMessage() for record in caplog.records]
     assert messages == ["the end of run 7: OSError: [Errno 28] No space left on device"]
+    assert is_idle()
+
+
+def test_nobody_waits_for_a_thread_that_has_not_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    is_about_to, has_waited, errors = threading.Event(), threading.Event(), []
+
+    class Slow(threading.Thread):
+        def start(self) -> None:
+            is_about_to.set()
+            has_waited.wait(0.5)
+            super().start()
+
+    def watch() -> None:
+        is_about_to.wait()
+        try:
+            wait()
+        except RuntimeError as error:
+            errors.append(error)
+        has_waited.set()
+
+    waiting = threading.Thread(target=watch)
+    waiting.start()
+    monkeypatch.setattr(background.threading, "Thread", Slow)
+
+    go_on("the end of run 7", lambda: None)
+    waiting.join()
+
+    assert errors == []
+    wait()
     assert is_idle()
