@@ -276,18 +276,22 @@ def leave(code: int, *, drop: Callable[[], None] | None = None) -> NoReturn:
     done(code)
     try:
         for step in (threading._shutdown, atexit._run_exitfuncs, _flush):  # type: ignore[attr-defined]
-            try:
-                step()
-            except BaseException:  # noqa: BLE001 - as the interpreter: say it, and go on
-                traceback.print_exc(file=sys.__stderr__)
+            _try(step)
         # From here on a daemon thread would find its world half gone; the interpreter stops them.
         sys.setswitchinterval(1e6)
         if drop is not None:
-            drop()
+            _try(drop)
         gc.collect()
         _flush()
     finally:
         os._exit(code)
+
+
+def _try(step: Callable[[], object]) -> None:
+    try:
+        step()
+    except BaseException:  # noqa: BLE001 - as the interpreter: say it, and go on
+        traceback.print_exc(file=sys.__stderr__)
 
 
 def watch_owner(peer: socket.socket) -> None:

@@ -187,7 +187,8 @@ def dropper() -> Callable[[], None]:
         if InteractiveShell.initialized():
             shell: Any = InteractiveShell.instance()
             spaces: list[Mapping[str, Any]] = [shell.user_ns, vars(shell.user_module)]
-            shell.displayhook.flush()
+            if shell.displayhook.do_full_cache:  # else it refuses, for there is nothing to flush
+                shell.displayhook.flush()
         else:
             spaces = []
         for name in set(sys.modules) - known:

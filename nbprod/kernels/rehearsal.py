@@ -5,7 +5,8 @@ fills caches. What is asked leaves nothing that a notebook could see.
 """
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import zmq
@@ -33,24 +34,43 @@ REQUESTS: tuple[tuple[str, Mapping[str, Any]], ...] = (
 
 def rehearse(app: Any, connection: Mapping[str, Any]) -> None:
     """Have a started kernel answer at its own ports, then leave its event loop, to be run again."""
-    loop = IOLoop.current()
+    loop, shell = IOLoop.current(), app.shell
+    before = shell.last_execution_succeeded, shell.last_execution_result
+    is_over = threading.Event()
+
+    def leave() -> None:
+        # Late, it would end the kernel: by then the loop serves whoever that is lent to.
+        if not is_over.is_set():
+            loop.stop()
+
     # With a name: threads without one are counted, and the count is shown to users.
-    asking = threading.Thread(target=_ask, args=(connection, loop), name="nbprod-rehearsal")
-    given_up = loop.call_later(PATIENCE, loop.stop)
-    asking.start()
-    loop.start()
-    loop.remove_timeout(given_up)
+    asking = threading.Thread(
+        target=_ask,
+        args=(connection, partial(loop.add_callback, leave)),
+        name="nbprod-rehearsal",
+        daemon=True,
+    )
+    given_up = loop.call_later(PATIENCE, leave)
+    try:
+        asking.start()
+        loop.start()
+    finally:
+        is_over.set()
+        loop.remove_timeout(given_up)
     asking.join(PATIENCE)
-    app.shell.displayhook.flush()
+    if shell.displayhook.do_full_cache:  # else it refuses, for there is nothing to flush
+        shell.displayhook.flush()
+    # Nothing, but for what the kernel's arguments had it execute.
+    shell.last_execution_succeeded, shell.last_execution_result = before
 
 
-def _ask(connection: Mapping[str, Any], loop: IOLoop) -> None:
+def _ask(connection: Mapping[str, Any], on_answered: Callable[[], object]) -> None:
     try:
         with zmq.Context() as context:
             context.linger = 0
             _talk(context, connection)
     finally:
-        loop.add_callback(loop.stop)
+        on_answered()
 
 
 def _talk(context: "zmq.Context[Any]", connection: Mapping[str, Any]) -> None:

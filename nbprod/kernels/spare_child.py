@@ -9,6 +9,7 @@ import secrets
 import select
 import socket
 import sys
+import traceback
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
@@ -50,7 +51,8 @@ def run_spare(
     app, connection = _start(extra, folder)
     is_begun = begin(app)
     if is_begun:
-        rehearse(app, connection)
+        _answer_once(app, connection)
+    children.forget_absent_folders()
     send(control, Forked(pid=os.getpid(), is_spare=True, connection_info=connection))
     order = wait_to_be_lent(control, preloaded)
     _become(app, order)
@@ -63,6 +65,7 @@ def run_spare_command(control: socket.socket, *, preloaded: Preloaded) -> NoRetu
     """Be there before a command is asked for: what is left to do then takes 2 ms, a fork 15."""
     children.begin_unasked()
     _rehearse()
+    children.forget_absent_folders()
     send(control, Forked(pid=os.getpid(), is_spare=True))
     order = wait_to_be_lent(control, preloaded)
     children.run_command(order, is_spare=True)
@@ -78,6 +81,17 @@ def _rehearse() -> None:
     gc.freeze()  # as in the zygote: else the next collection is soon, and walks all this
 
 
+def _answer_once(app: Any, connection: dict[str, Any]) -> None:
+    try:
+        rehearse(app, connection)
+    except Exception:  # noqa: BLE001 - it goes on record, and the spare is as good as without it
+        # Not by logging, which would write to the notebook: stderr is a stream of it by now.
+        log = getattr(sys.stderr, "_original_stdstream_copy", 2)
+        with open(log, "w", encoding="utf-8", closefd=False) as stream:
+            stream.write("a kernel's first answer could not be rehearsed\n")
+            traceback.print_exc(file=stream)
+
+
 def _start(extra: tuple[str, ...], folder: Path) -> tuple[Any, dict[str, Any]]:
     file = folder / f"spare-{os.getpid()}.json"
     connection: dict[str, Any] = {"ip": "127.0.0.1", "transport": "tcp"}
@@ -89,7 +103,6 @@ def _start(extra: tuple[str, ...], folder: Path) -> tuple[Any, dict[str, Any]]:
         initialize(app, ["-f", str(file), *extra])
     finally:
         file.unlink()
-    children.forget_absent_folders()
     return app, connection | {name: getattr(app, name) for name in _PORTS}
 
 

@@ -74,6 +74,7 @@ print(json.dumps({
     "stdin": os.readlink("/proc/self/fd/0"), "leads": os.getsid(0) == os.getpid(),
     "logging": len(logging.getLogger().handlers), "main": __name__,
     "session": globals().get("__session__"),
+    "last": [repr(get_ipython().last_execution_result), get_ipython().last_execution_succeeded],
     "mpl": os.environ.get("MPLBACKEND"), "ids": len(get_ipython().history_manager.input_hist_raw),
 }))
 """

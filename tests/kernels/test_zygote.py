@@ -160,6 +160,17 @@ atexit.register(lambda: open({str(tmp_path / "exit")!r}, "w").write("atexit"))
     assert (code, left) == (0, ["not flushed", "finalised", "atexit"])
 
 
+def test_a_kernel_that_keeps_no_results_ends_as_one_that_does(own: Forks, tmp_path: Path) -> None:
+    (tmp_path / "keeper.py").write_text("file = open('kept', 'w')\nfile.write('not flushed')\n")
+    kernel = own.kernel("--InteractiveShell.cache_size=0")
+    kernel.says("import keeper")
+
+    code = kernel.end()
+
+    assert (code, (tmp_path / "kept").read_text()) == (0, "not flushed")
+    assert "Traceback" not in kernel.log.read_text()
+
+
 def test_no_kernel_stalls_when_it_is_shut_down(own: Forks, tmp_path: Path) -> None:
     took = []
 
