@@ -136,7 +136,7 @@ class Zygote:
             pauses.append(max(due - now, 0))
         if not self._is_leaving:
             pauses.append(max(self._idle_left(now), 0))
-            if (pause := self._spares.pause(now)) is not None:
+            if not self._unsafe and (pause := self._spares.pause(now)) is not None:
                 pauses.append(pause)
         return min(pauses)
 
@@ -246,12 +246,14 @@ class Zygote:
         if self._snapshot.why_stale():
             return None
         if self.role == KERNEL and own_configuration(os.environ):
+            self._spares.put_off(time.monotonic() + ROUND)
             return None
         mine, its = socket.socketpair()
         try:
             pid = fork()
         except OSError as error:
             logger.warning("no spare could be made: %s", error)
+            self._spares.put_off(time.monotonic() + ROUND)
             mine.close()
             its.close()
             return None
@@ -269,6 +271,8 @@ class Zygote:
         return None
 
     def _on_spare(self, spare: Spare, _control: socket.socket) -> None:
+        if spare not in self._spares.spares:
+            return  # what was seen along with this has lent or ended it
         if not self._spares.heard(spare):
             self._spares.spares.remove(spare)
             self._end_spares([spare])

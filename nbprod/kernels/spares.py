@@ -57,6 +57,8 @@ class Spares:
     spares: list[Spare] = field(default_factory=list)
     _lent: deque[float] = field(default_factory=deque)
     _missing_since: float | None = None
+    _not_before: float = 0.0
+    _largest: int = 0
     _failed: int = 0
     _other: tuple[str, ...] = USUAL_EXTRA
 
@@ -76,6 +78,8 @@ class Spares:
             return False
         if any(spare.ready is None for spare in self.spares):
             return False  # one after the other: each would only slow the others down
+        if now < self._not_before:
+            return False
         if self._missing_since is None:
             self._missing_since = now
         missing = now - self._missing_since
@@ -85,7 +89,11 @@ class Spares:
         """Return the seconds until `is_due` may change its mind; None: not before an event."""
         if len(self.spares) >= self.wanted(now):
             return None
-        return LOOK
+        return max(self._not_before - now, LOOK)
+
+    def put_off(self, until: float) -> None:
+        """Make none before that moment: what is in the way will not be gone in the next look."""
+        self._not_before = until
 
     def add(self, pid: int, control: socket.socket) -> Spare:
         """Note one that was forked, and now starts."""
@@ -165,8 +173,9 @@ class Spares:
 
     def _affordable(self) -> int:
         """Return how many fit below the limit, judged by the largest so far."""
-        largest = max((spare.private_bytes for spare in self.spares), default=0)
-        return self.limit if not largest else self.memory_limit_bytes // largest
+        # Also of those that are gone: else one that is too large would be made again and again.
+        self._largest = max(self._largest, *(spare.private_bytes for spare in self.spares), 0)
+        return self.limit if not self._largest else self.memory_limit_bytes // self._largest
 
 
 def has_idle_cpu() -> bool:

@@ -249,6 +249,19 @@ def test_memory_bounds_the_count_by_the_largest_spare() -> None:
     pool.spares = [spare(size=300)]
     assert pool.wanted(WINDOW) == 0
     assert [found.pid for found in pool.surplus(1.0)] == [1]
+    pool.spares = []
+    assert pool.wanted(WINDOW) == 0  # the next one would be as large
+
+
+def test_while_something_is_in_the_way_nobody_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = some()
+    monkeypatch.setattr(spares, "has_idle_cpu", lambda: True)
+    assert (pool.is_due(90.0), pool.is_due(100.0), pool.pause(100.0)) == (False, True, spares.LOOK)
+
+    pool.put_off(105.0)
+
+    assert (pool.is_due(104.9), pool.pause(100.0)) == (False, 5.0)
+    assert (pool.is_due(105.0), pool.pause(105.0)) == (True, spares.LOOK)
 
 
 def test_another_is_made_after_a_courtesy_and_on_a_busy_machine_after_patience(
