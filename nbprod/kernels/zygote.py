@@ -7,11 +7,13 @@ to say how it ended.
 """
 
 import argparse
+import contextlib
 import gc
 import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Sequence
 
 from nbprod.kernels import mark, places
@@ -22,6 +24,10 @@ from nbprod.kernels.safety import settle, strangers, why_unsafe
 from nbprod.kernels.server import Zygote
 from nbprod.kernels.settings import KernelSettings
 from nbprod.kernels.staleness import Snapshot
+
+#: How often the lock is tried, and the seconds between: whoever looks whether a zygote is there
+#: takes it for a moment.
+TRIES, PAUSE = 10, 0.01
 
 
 def main(argv: Sequence[str]) -> None:
@@ -36,9 +42,8 @@ def main(argv: Sequence[str]) -> None:
     open_log()
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    try:
-        lock = places.take_lock(given.key)
-    except BlockingIOError:
+    lock = _take_lock(given.key)
+    if lock is None:
         os._exit(0)  # another one serves, or will
     # Of `-m`: where it was started, which no fork looks in.
     if sys.path and sys.path[0] in ("", "/"):
@@ -73,6 +78,15 @@ def main(argv: Sequence[str]) -> None:
         os._exit(0)
     del zygote
     child()
+
+
+def _take_lock(key: str) -> int | None:
+    """Return the lock's descriptor; None where another zygote holds it."""
+    for _ in range(TRIES):
+        with contextlib.suppress(BlockingIOError):
+            return places.take_lock(key)
+        time.sleep(PAUSE)
+    return None
 
 
 def _spoilers(preloaded: Preloaded, settings: KernelSettings) -> dict[str, str]:

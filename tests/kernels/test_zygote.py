@@ -8,12 +8,13 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from meeting_places import runtime_folder, use
 from zygote_forks import Forks, is_gone, is_over, until
 
-from nbprod.kernels import client, places
+from nbprod.kernels import client, places, zygote
 from nbprod.kernels.client import NotWarmError
 
 #: What importing ipykernel sets, in any process.
@@ -320,6 +321,28 @@ def test_two_zygotes_of_one_key_are_one(own: Forks) -> None:
 
     assert second.returncode == 0
     assert own.state()["kernels"] == []
+
+
+def test_whoever_looks_at_a_lock_keeps_no_zygote_from_starting(
+    runtime: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looking = places.take_lock("key")
+    pause = SimpleNamespace(sleep=lambda _: os.close(looking))  # fails if it is called again
+    monkeypatch.setattr(zygote, "time", pause)
+
+    lock = zygote._take_lock("key")
+
+    assert lock is not None
+    assert places.is_locked("key")
+    assert zygote.TRIES * zygote.PAUSE < 1
+    os.close(lock)
+
+
+def test_a_lock_that_another_zygote_holds_is_not_waited_for_long(runtime: Path) -> None:
+    lock = places.take_lock("key")
+
+    assert zygote._take_lock("key") is None
+    os.close(lock)
 
 
 def test_a_killed_zygote_is_followed_by_another(own: Forks) -> None:
