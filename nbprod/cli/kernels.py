@@ -131,7 +131,7 @@ def stop(zygote: str | None, *, as_json: bool) -> None:
     """
     from nbprod.kernels import client
 
-    keys = [facts["key"] for facts in client.states()]
+    keys = client.keys()  # not their states: who asks one that hangs has to kill it, and waits
     chosen = [key for key in keys if key.startswith(zygote or "")]
     if zygote is not None and len(chosen) != 1:
         raise UnknownZygoteError(zygote, keys)

@@ -127,7 +127,7 @@ def warm_up(
             case State(facts=facts):
                 return facts
             case Refused(is_stale=True):
-                _wait_until_left(place)
+                _wait_until_left(place.key)
             case _:
                 raise NotWarmError(f"its zygote answered {answer.kind!r} when asked for its state")
     raise NotWarmError(_TOO_OFTEN)
@@ -142,9 +142,17 @@ def cold(error: NotWarmError, *, role: str, place: "_Place | None" = None) -> No
     _record(place or _Place(), role, kind=StartKind.COLD, reason=error.reason)
 
 
+def keys() -> list[str]:
+    """Return the keys of zygotes, also of those that hang or were killed: none is asked."""
+    try:
+        return sorted(path.stem for path in places.runtime_folder().glob("*.sock"))
+    except (RuntimeFolderError, OSError):
+        return []
+
+
 def states() -> list[Mapping[str, Any]]:
     """Return what each zygote says of itself; of one that does not answer, its key and why."""
-    return [_state(key) for key in _keys()]
+    return [_state(key) for key in keys()]
 
 
 def stop(key: str | None = None) -> list[str]:
@@ -152,21 +160,29 @@ def stop(key: str | None = None) -> list[str]:
 
     One that does not answer is killed. Kernels that they forked live on.
     """
-    return [found for found in _keys() if key in (None, found) and _stop(found)]
+    return [found for found in keys() if key in (None, found) and _stop(found)]
 
 
 def _stop(key: str) -> bool:
     try:
         peer = _connect(key)
         if peer is None:
-            if not places.is_locked(key):  # it was killed, and nobody will serve that socket
-                places.socket_path(key).unlink(missing_ok=True)
+            _remove_unserved(key)
             return False
         answer, _ = _ask(peer, Stop(), (), key=key)
         peer.close()
     except NotWarmError:
-        return not places.is_locked(key)
+        _wait_until_left(key)  # it did not answer, and was killed for it
+        return _remove_unserved(key)
     return isinstance(answer, Stopping)
+
+
+def _remove_unserved(key: str) -> bool:
+    """Remove the socket of a zygote that was killed; say whether there is none any more."""
+    if places.is_locked(key):
+        return False
+    places.socket_path(key).unlink(missing_ok=True)
+    return True
 
 
 class _Place:
@@ -208,7 +224,7 @@ def _fork(
                 return ForkedProcess(peer, inbox, answer, pidfd=pidfd, args=request.argv)
             case Refused(is_stale=True):
                 peer.close()
-                _wait_until_left(place)
+                _wait_until_left(place.key)
             case Refused(reason=reason):
                 peer.close()
                 raise NotWarmError(reason)
@@ -282,10 +298,10 @@ def _ask(
     return received or (Refused(reason="its zygote left without an answer", is_stale=True), [])
 
 
-def _wait_until_left(place: _Place) -> None:
-    """Wait for a zygote that is out of date to make room, at most a second."""
+def _wait_until_left(key: str) -> None:
+    """Wait for a zygote that is out of date, or was killed, to make room, at most a second."""
     deadline = time.monotonic() + 1
-    while places.is_locked(place.key) and time.monotonic() < deadline:
+    while places.is_locked(key) and time.monotonic() < deadline:
         time.sleep(0.005)
 
 
@@ -301,13 +317,6 @@ def _state(key: str) -> Mapping[str, Any]:
     if isinstance(answer, State):
         return answer.facts
     return {"key": key, "problem": f"it answered {answer.kind!r}"}
-
-
-def _keys() -> list[str]:
-    try:
-        return sorted(path.stem for path in places.runtime_folder().glob("*.sock"))
-    except (RuntimeFolderError, OSError):
-        return []
 
 
 def _record(

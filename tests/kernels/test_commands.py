@@ -1,6 +1,8 @@
 """`nbprod kernels` and what `nbprod doctor` says of warm kernels."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -9,12 +11,14 @@ from typing import Any
 
 import nbformat
 import pytest
+from click.testing import CliRunner
 from jupyter_client.kernelspec import KernelSpecManager
 from kernel_starts import Starts
 from nbclient import NotebookClient
 
+from nbprod.cli.kernels import kernels
 from nbprod.core.errors import NotKeptWarmError, UnknownZygoteError
-from nbprod.kernels import places
+from nbprod.kernels import client, places
 from nbprod.kernels.starts import Start, StartKind, record
 from nbprod.kernels.tally import Kinds, Reason, Tally, tally
 
@@ -205,6 +209,19 @@ def test_off_is_said_and_nothing_is_started(
     )
     assert "- warm        every kernel is cold: NBPROD_WARM is off" in examined.stdout
     assert list(runtime.iterdir()) == []
+
+
+def test_a_zygote_that_hangs_is_killed_and_counts_as_stopped(
+    nbprod: Nbprod, runtime: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (warmed,) = told(nbprod, "kernels", "warm", "--role", "kernel")
+    monkeypatch.setattr(client, "ANSWER_SECONDS", 0.5)
+    os.kill(warmed["pid"], signal.SIGSTOP)
+
+    stopped = CliRunner().invoke(kernels, ["stop", "--json"])
+
+    assert json.loads(stopped.stdout) == {"stopped": [warmed["key"]]}
+    assert client.keys() == []
 
 
 def test_an_unknown_key_is_misuse(nbprod: Nbprod, runtime: Path) -> None:
