@@ -50,6 +50,10 @@ class KernelGoneError(Exception):
     """The kernel's process ended, and everything it sent was read. Internal."""
 
 
+class KernelSilentError(RuntimeError):
+    """The kernel's process lives and does not answer."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KernelEnd:
     """How a kernel was ended: the fields of KERNEL_ENDED."""
@@ -130,6 +134,12 @@ class Kernel:
                 self._poller.register(self._death, zmq.POLLIN)
 
     @property
+    def is_warm(self) -> bool:
+        """Say whether it was forked."""
+        provisioner = None if self._manager is None else self._manager.provisioner
+        return bool(getattr(provisioner, "is_warm", False))
+
+    @property
     def language(self) -> str:
         """Return what its kernelspec says that it speaks, in lower case; "" where nothing."""
         spec = None if self._manager is None else self._manager.kernel_spec
@@ -149,7 +159,7 @@ class Kernel:
 
         Raises:
             KernelGoneError: it died before it answered.
-            RuntimeError: it did not answer within `timeout` seconds.
+            KernelSilentError: it did not answer within `timeout` seconds.
         """
         deadline = time.monotonic() + timeout
         if getattr(self._process, "is_spare", False):
@@ -176,7 +186,7 @@ class Kernel:
                         is_idle = True
                 if answer is not None and is_idle:
                     return answer
-        raise RuntimeError(f"Kernel didn't respond in {timeout:g} seconds")
+        raise KernelSilentError(f"Kernel didn't respond in {timeout:g} seconds")
 
     def messages(self, timeout: float | None) -> Iterator[tuple[Channel, dict[str, Any]]]:
         """Yield what has come in on both channels; wait up to `timeout` seconds where nothing has.

@@ -3,14 +3,17 @@
 import json
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import papermill
+import psutil
 import pytest
 
 from nbprod.core.events import EventType
@@ -18,7 +21,9 @@ from nbprod.core.runner import JOURNAL_FILE
 from nbprod.core.runs import RunStatus
 from nbprod.kernels import client
 from nbprod.notebook.journal import read_events
+from nbprod.runners import kernel_run
 from nbprod.runners.kernel import Kernel
+from nbprod.runners.watch import Watch
 from tests.runners.conftest import Attempt, Make, notebook
 
 
@@ -133,3 +138,54 @@ def test_switched_off_the_kernel_is_a_cold_one(
 
     assert result.status is RunStatus.SUCCEEDED
     assert len(kernels(warm)) == before
+
+
+class Frozen(Kernel):
+    """A kernel whose process stands still from its start on, if it is the first."""
+
+    made = 0
+
+    def launch(self) -> None:
+        super().launch()
+        Frozen.made += 1
+        if Frozen.made == 1:
+            assert self.pid is not None
+            os.kill(self.pid, signal.SIGSTOP)
+
+
+@pytest.mark.usefixtures("warm")
+def test_a_forked_kernel_that_does_not_answer_is_given_up_for_another(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(kernel_run, "WARM_START", 2.0)
+    monkeypatch.setattr(Frozen, "made", 0)
+    pids: list[int] = []
+
+    class Noted(Watch):
+        @property
+        def kernel(self) -> int | None:
+            return pids[-1] if pids else None
+
+        @kernel.setter
+        def kernel(self, pid: int | None) -> None:
+            pids.extend([] if pid is None else [pid])
+
+    run = kernel_run.KernelRun(
+        notebook("print('hello')"),
+        kernel_name="python3",
+        note=lambda event: None,
+        watch=Noted(),
+        start_timeout=60,
+        started={},
+        kernel=Frozen,
+    )
+
+    with caplog.at_level("WARNING", logger="nbprod.runners.kernel_run"):
+        status, reason, _ = run.execute()
+    run.end_kernel()
+
+    assert (status, reason) == (RunStatus.SUCCEEDED, "Every cell finished.")
+    assert caplog.messages == ["the forked kernel did not answer; another one is started"]
+    assert len(pids) == 2
+    with suppress(psutil.NoSuchProcess):
+        assert psutil.Process(pids[0]).status() == psutil.STATUS_ZOMBIE
