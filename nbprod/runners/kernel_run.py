@@ -68,8 +68,9 @@ del _nbprod_prepare
 #: ports and the kernel takes them a second later; of many that start on one machine, one may find
 #: its port taken, and dies of it.
 KERNEL_STARTS = 3
-#: Seconds after which a forked kernel that does not answer is given up for another: one answers
-#: in 0.1, on busy cores in 2. Seen once in 5,000 starts, on cores three times as busy.
+#: Seconds after which a forked kernel that does not answer is given up for another. One answers in
+#: 0.1, on busy cores in 2; one whose port was for a moment another program's never does, because
+#: ZeroMQ gives up a connection for good where a socket of another kind answers.
 WARM_START = 15.0
 #: Seconds a kernel gets for its `atexit` handlers before it is ended with force.
 PATIENCE = 5.0

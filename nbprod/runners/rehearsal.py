@@ -114,10 +114,13 @@ class RehearsedKernel(Kernel):
         manager = KernelManager(kernel_name=self.name, context=self._context)
         _prepare(manager)
         self._context.setsockopt(zmq.RECONNECT_IVL, RECONNECT_MS)
-        manager.ip = "127.0.0.1"
-        for name in _PORTS:
+        # At no port: who looks for a kernel of theirs that is yet to take its port would find us
+        # there, and with a socket of another kind ZeroMQ gives up for good.
+        manager.transport, manager.ip = "ipc", f"@nbprod-rehearsal-{os.getpid()}"
+        for number, name in enumerate(_PORTS):
             socket = self._context.socket(zmq.PUB if name == "iopub_port" else zmq.ROUTER)
-            setattr(manager, name, socket.bind_to_random_port("tcp://127.0.0.1"))
+            socket.bind(f"ipc://{manager.ip}-{number}")
+            setattr(manager, name, number)
             self._theirs[name] = socket
         self._poller.register(self._theirs["shell_port"], zmq.POLLIN)
         manager._connect_control_socket()
