@@ -10,12 +10,14 @@ Every comparison is made in the same run and interleaved, so that a busy machine
 import importlib
 import os
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -30,6 +32,7 @@ sys.path[:0] = [str(Path(__file__).parent), str(ROOT / "tests" / "packaging")]
 
 from environments import Environment, build, make_environment  # noqa: E402
 from figures import Figure, machine, save, table  # noqa: E402
+from warm.processes import memory, started_with  # noqa: E402
 
 
 def seconds(*command: str | Path) -> float:
@@ -104,8 +107,11 @@ def _succeed(environment: Environment, *arguments: str, cwd: Path) -> str:
 
 
 def demo() -> list[Figure]:
-    """Run the repository's own job in a copy without history; watch its whole process tree."""
-    with tempfile.TemporaryDirectory() as scratch:
+    """Run the repository's own job in a copy without history; watch all that it starts.
+
+    Its zygotes are its own, and so imported during it, as in the first demo of a fresh clone.
+    """
+    with tempfile.TemporaryDirectory() as scratch, zygotes_of_its_own() as runtime:
         copy = Path(scratch)
         for name in ("nbprod.toml", "scheduler", "templates", "notebooks"):
             source = ROOT / name
@@ -114,10 +120,12 @@ def demo() -> list[Figure]:
             else:
                 shutil.copy(source, copy / name)
         begin = time.perf_counter()
-        job = psutil.Popen([NBPROD, "jobs", "run", "subject-router"], cwd=copy)
+        environment = {**os.environ, "NBPROD_RUNTIME_DIR": str(runtime)}
+        command = [NBPROD, "jobs", "run", "subject-router"]
+        job = psutil.Popen(command, cwd=copy, env=environment)
         peak = 0
         while job.poll() is None:
-            peak = max(peak, proportional_memory(job))
+            peak = max(peak, proportional_memory(runtime))
             time.sleep(0.5)
         took = time.perf_counter() - begin
     if job.returncode not in {0, 3}:
@@ -138,19 +146,23 @@ def demo() -> list[Figure]:
     ]
 
 
-def proportional_memory(process: psutil.Process) -> int:
-    """Return the bytes that the tree below `process` holds, shared pages counted once."""
-    total = 0
+@contextmanager
+def zygotes_of_its_own() -> Iterator[Path]:
+    """Make a folder where a program's zygotes live; nothing that was started with it stays."""
+    folder = Path(tempfile.mkdtemp(prefix="nbprod-bench-"))
     try:
-        tree = [process, *process.children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return 0
-    for member in tree:
-        try:
-            total += member.memory_full_info().pss
-        except (psutil.NoSuchProcess, psutil.AccessDenied):
-            continue
-    return total
+        yield folder
+    finally:
+        for pid in started_with(folder.name):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def proportional_memory(runtime: Path) -> int:
+    """Return what all processes started with `runtime` hold, shared pages counted once: bytes."""
+    found = (memory(pid) for pid in started_with(runtime.name))
+    return sum(each.pss for each in found if each is not None)
 
 
 def room(name: str) -> Callable[[], list[Figure]]:
